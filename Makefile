@@ -1,0 +1,60 @@
+# Everything runs in .venv/, made from requirements.lock on first use.
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-all coverage lint format lock clean
+
+help: ## print the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## make .venv/ with the locked dependencies
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "$(PYTHON) is older than Python 3.11; name another: make PYTHON=python3.12" >&2; exit 1; }
+	@echo "setting up $(VENV)/, about a minute the first time"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: $(READY) ## run every experiment with dvc repro (SOURCE=official for the downloaded data)
+	@if [ -n "$(SOURCE)" ]; then pipeline source "$(SOURCE)"; fi
+	@dvc repro
+	@echo
+	@dvc metrics show
+	@echo
+	@echo "Pictures: outputs/*/plots/*.png"
+	@echo "Next, after '. $(VENV)/bin/activate':"
+	@echo "  dvc exp run -S '++experiments.mnist_two_layer.optimizer.learning_rate=0.2' && dvc metrics diff"
+	@echo "  pipeline train experiment=mnist_two_layer optimizer=adam"
+	@echo "  make run SOURCE=official"
+
+test: $(READY) ## run the tests (those of a few minutes aside)
+	@python -m pytest -q -n auto -m "not slow"
+
+test-all: $(READY) ## run all tests
+	@python -m pytest -q -n auto
+
+coverage: $(READY) ## run the tests and show which lines they miss
+	@python -m pytest -q -n auto -m "not slow" --cov --cov-report=term
+
+lint: $(READY) ## check style and types
+	@ruff check .
+	@ruff format --check .
+	@mypy
+
+format: $(READY) ## put the code into its style
+	@ruff check --fix .
+	@ruff format .
+
+lock: ## resolve requirements.lock anew from pyproject.toml (needs uv)
+	@uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" \
+	  --upgrade -o requirements.lock
+
+clean: ## remove the environment and the ad-hoc runs; DVC's outputs and cache stay
+	@rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,124 @@
+"""The numeric environment: which kernels NumPy and its BLAS use, fixed before NumPy is first imported.
+
+The bits of a trained network depend on the BLAS kernel (chosen by CPU type), on the number of BLAS
+threads and on NumPy's own SIMD paths. A tier fixes all three:
+
+- ``portable``: the AVX2 kernels; the same bits on every x86-64 machine with AVX2. The default.
+- ``avx512``: the AVX-512 kernels; the same bits on every machine that has them, other bits than ``portable``.
+- ``native``: whatever the libraries choose; free to differ from machine to machine.
+
+This module imports nothing but the standard library, for it has to run before NumPy does.
+"""
+
+import os
+import sys
+import warnings
+from collections.abc import Mapping
+from typing import Final
+
+from pipeline.errors import ConfigError
+
+VARIABLE: Final = "PIPELINE_RUNTIME"
+
+# NumPy's dispatched instruction sets above AVX2, as numpy._core._multiarray_umath.__cpu_dispatch__ names
+# them; tests/test_runtime.py compares the two.
+_ABOVE_AVX2: Final = ("X86_V4", "AVX512_ICL", "AVX512_SPR")
+_ABOVE_AVX512: Final = ("AVX512_ICL", "AVX512_SPR")
+
+_ONE_THREAD: Final = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "GOTO_NUM_THREADS": "1",
+}
+
+TIERS: Final[Mapping[str, Mapping[str, str]]] = {
+    "portable": {
+        "OPENBLAS_CORETYPE": "Haswell",
+        "NPY_DISABLE_CPU_FEATURES": " ".join(_ABOVE_AVX2),
+        **_ONE_THREAD,
+    },
+    "avx512": {
+        "OPENBLAS_CORETYPE": "SkylakeX",
+        "NPY_DISABLE_CPU_FEATURES": " ".join(_ABOVE_AVX512),
+        **_ONE_THREAD,
+    },
+    "native": {},
+}
+
+# NumPy refuses to be told both what to enable and what to disable.
+_CONFLICTING: Final = ("NPY_ENABLE_CPU_FEATURES",)
+
+_active: str | None = None
+
+
+def active() -> str | None:
+    """The tier this process runs on; None before the first `activate`."""
+    return _active
+
+
+def activate(tier: str | None = None) -> str:
+    """Set the environment of `tier` for this process and its children, before NumPy is imported.
+
+    Args:
+        tier: a key of `TIERS`; by default the environment variable PIPELINE_RUNTIME, else ``portable``.
+
+    Returns:
+        The tier's name.
+
+    Raises:
+        ConfigError: the tier is unknown, or NumPy is already loaded under another one.
+    """
+    global _active  # noqa: PLW0603  (the environment is the process's own, and so is what was done to it)
+    tier = tier or os.environ.get(VARIABLE) or "portable"
+    if tier not in TIERS:
+        raise ConfigError(f"runtime={tier}: unknown; one of {', '.join(TIERS)}")
+    if tier == _active:
+        return tier
+    if "numpy" in sys.modules and _active is not None:
+        raise ConfigError(
+            f"runtime={tier}: NumPy is already loaded with runtime={_active}; "
+            f"set {VARIABLE}={tier} in the environment instead"
+        )
+    if _active is not None:
+        for name in TIERS[_active]:
+            os.environ.pop(name, None)
+    if TIERS[tier]:
+        for name in _CONFLICTING:
+            os.environ.pop(name, None)
+    os.environ.update(TIERS[tier])
+    # Child processes (search workers) import NumPy under the same tier.
+    os.environ[VARIABLE] = tier
+    # A CPU without AVX-512 has nothing to disable, and NumPy warns of that.
+    warnings.filterwarnings("ignore", message=".*NPY_DISABLE_CPU_FEATURES", category=ImportWarning)
+    _active = tier
+    return tier
+
+
+def doubts() -> list[str]:
+    """Why this machine may not give the bits that the active tier promises; empty where it does.
+
+    Imports NumPy. Each entry is one readable clause.
+    """
+    import platform  # noqa: PLC0415  (only needed here, and activate() has to stay quick)
+
+    import numpy as np  # noqa: PLC0415  (may only be imported after activate())
+    from threadpoolctl import threadpool_info  # noqa: PLC0415  (looks at the libraries that NumPy loaded)
+
+    found: list[str] = []
+    if _active in (None, "native"):
+        return ["runtime=native promises nothing"]
+    if platform.machine().lower() not in {"x86_64", "amd64"}:
+        found.append(f"the processor is {platform.machine()}, not x86-64")
+    features = np._core._multiarray_umath.__cpu_features__  # type: ignore[attr-defined]  # noqa: SLF001  (the only place that says which SIMD paths NumPy takes)
+    needed = "X86_V3" if _active == "portable" else "X86_V4"
+    if not features.get(needed, False):
+        found.append(f"NumPy does not use the {'AVX2' if _active == 'portable' else 'AVX-512'} instructions")
+    blas = [library for library in threadpool_info() if library.get("user_api") == "blas"]
+    kernel = TIERS[_active]["OPENBLAS_CORETYPE"]
+    if not blas or any(library.get("internal_api") != "openblas" for library in blas):
+        found.append("NumPy's BLAS is not OpenBLAS")
+    elif any(library.get("architecture") != kernel for library in blas):
+        found.append(f"OpenBLAS runs its {blas[0].get('architecture')} kernel instead of {kernel}")
+    elif any(library.get("num_threads") != 1 for library in blas):
+        found.append("OpenBLAS runs more than one thread")
+    return found
