@@ -1,0 +1,1 @@
+"""The multilayer perceptron: pure numerics on NumPy arrays, one registry per choice."""

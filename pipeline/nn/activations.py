@@ -1,0 +1,96 @@
+"""Activation functions of the hidden layers, and their derivatives expressed through the output."""
+
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from pipeline.nn.arrays import Floats
+
+LEAKY_SLOPE: Final = 0.01
+
+
+class Activation(NamedTuple):
+    """An elementwise function f and its derivative.
+
+    Attributes:
+        apply: ``apply(values, scratch)`` replaces values, of any shape, by f(values) in place.
+        differentiate: ``differentiate(outputs, gradient, scratch)`` multiplies `gradient` in place by
+            f'(z), where ``outputs = f(z)``. `outputs` is not changed. All arrays have one shape, and
+            `scratch` is overwritten.
+        kink: where f is not differentiable, or None. There `differentiate` takes the slope from the left,
+            a central difference the mean of both sides: gradient checks keep away from it.
+    """
+
+    apply: Callable[[Floats, Floats], None]
+    differentiate: Callable[[Floats, Floats, Floats], None]
+    kink: float | None = None
+
+
+def _identity(values: Floats, scratch: Floats) -> None:
+    del values, scratch
+
+
+def _identity_derivative(outputs: Floats, gradient: Floats, scratch: Floats) -> None:
+    del outputs, gradient, scratch
+
+
+def _sigmoid(values: Floats, scratch: Floats) -> None:
+    del scratch
+    # exp(-z) overflows to infinity for very negative z, and 1 / (1 + infinity) is the right limit, 0.
+    with np.errstate(over="ignore"):
+        np.negative(values, out=values)
+        np.exp(values, out=values)
+    values += 1
+    np.reciprocal(values, out=values)
+
+
+def _sigmoid_derivative(outputs: Floats, gradient: Floats, scratch: Floats) -> None:
+    np.subtract(1, outputs, out=scratch)
+    scratch *= outputs
+    gradient *= scratch
+
+
+def _tanh(values: Floats, scratch: Floats) -> None:
+    del scratch
+    np.tanh(values, out=values)
+
+
+def _tanh_derivative(outputs: Floats, gradient: Floats, scratch: Floats) -> None:
+    np.square(outputs, out=scratch)
+    np.subtract(1, scratch, out=scratch)
+    gradient *= scratch
+
+
+def _relu(values: Floats, scratch: Floats) -> None:
+    del scratch
+    np.maximum(values, 0, out=values)
+
+
+def _relu_derivative(outputs: Floats, gradient: Floats, scratch: Floats) -> None:
+    # The sign of a ReLU's output is 0 or 1: its own derivative.
+    np.sign(outputs, out=scratch)
+    gradient *= scratch
+
+
+def _leaky_relu(values: Floats, scratch: Floats) -> None:
+    # For a slope below one, the larger of z and slope * z is z where z > 0 and slope * z elsewhere.
+    np.multiply(values, LEAKY_SLOPE, out=scratch)
+    np.maximum(values, scratch, out=values)
+
+
+def _leaky_relu_derivative(outputs: Floats, gradient: Floats, scratch: Floats) -> None:
+    np.heaviside(outputs, 0, out=scratch)
+    scratch *= 1 - LEAKY_SLOPE
+    scratch += LEAKY_SLOPE
+    gradient *= scratch
+
+
+ACTIVATIONS: Final[Mapping[str, Activation]] = {
+    "identity": Activation(_identity, _identity_derivative),
+    "sigmoid": Activation(_sigmoid, _sigmoid_derivative),
+    "tanh": Activation(_tanh, _tanh_derivative),
+    "relu": Activation(_relu, _relu_derivative, kink=0.0),
+    "leaky_relu": Activation(_leaky_relu, _leaky_relu_derivative, kink=0.0),
+}
+"""name -> activation: identity z; sigmoid 1 / (1 + e^-z); tanh; relu max(0, z); leaky_relu max(0.01 z, z)."""

@@ -1,0 +1,215 @@
+"""The multilayer perceptron: shapes, a flat parameter vector, buffers of the forward and backward passes."""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from pipeline.errors import ConfigError, FormatError
+from pipeline.nn.activations import ACTIVATIONS
+from pipeline.nn.arrays import DTYPES, Floats, Integers, Random
+from pipeline.nn.initializers import INITIALIZERS
+from pipeline.nn.losses import LOSSES, softmax
+from pipeline.nn.regularization import REGULARIZERS
+
+EVALUATION_ROWS: Final = 500
+"""Rows per batch where no gradient is wanted; fixed, because a product's bits can depend on its row count."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A multilayer perceptron's architecture.
+
+    Layer l computes ``f(A @ Wl + bl)``; the last one leaves its logits to the loss.
+
+    Attributes:
+        sizes: units per layer from the inputs to the classes, at least two numbers.
+        activation: a key of `ACTIVATIONS`, for the hidden layers.
+        dtype: ``float32`` or ``float64``.
+    """
+
+    sizes: tuple[int, ...]
+    activation: str
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        if len(self.sizes) < 2 or any(size < 1 for size in self.sizes):  # noqa: PLR2004  (inputs and outputs)
+            raise ConfigError(f"layer sizes {list(self.sizes)}: expected at least two positive numbers")
+        if self.activation not in ACTIVATIONS:
+            raise ConfigError(f"activation={self.activation}: unknown; one of {', '.join(ACTIVATIONS)}")
+        if self.dtype not in DTYPES:
+            raise ConfigError(f"dtype={self.dtype}: unknown; one of {', '.join(DTYPES)}")
+
+    @property
+    def depth(self) -> int:
+        """Number of weight matrices."""
+        return len(self.sizes) - 1
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name -> shape of every parameter in the order of the flat vector: W1, b1, W2, b2."""
+        return {
+            name: shape
+            for layer, (inputs, outputs) in enumerate(itertools.pairwise(self.sizes), start=1)
+            for name, shape in ((f"W{layer}", (inputs, outputs)), (f"b{layer}", (outputs,)))
+        }
+
+    @property
+    def parameter_count(self) -> int:
+        """Length of the flat vector."""
+        return sum(inputs * outputs + outputs for inputs, outputs in itertools.pairwise(self.sizes))
+
+    def views(self, flat: Floats) -> dict[str, Floats]:
+        """The parameters by name, as views into `flat` of shape (parameter count,)."""
+        found, start = {}, 0
+        for name, shape in self.shapes.items():
+            stop = start + int(np.prod(shape))
+            found[name] = flat[start:stop].reshape(shape)
+            start = stop
+        return found
+
+    def initialize(self, random: Random, initializer: str, scale: float) -> Floats:
+        """A fresh flat parameter vector: weights drawn layer by layer from the input on, biases zero.
+
+        Raises:
+            ConfigError: the initializer is unknown.
+        """
+        if initializer not in INITIALIZERS:
+            raise ConfigError(f"initializer.name={initializer}: unknown; one of {', '.join(INITIALIZERS)}")
+        flat: Floats = np.zeros(self.parameter_count, dtype=DTYPES[self.dtype])
+        for name, view in self.views(flat).items():
+            if name.startswith("W"):
+                inputs, outputs = view.shape
+                view[...] = INITIALIZERS[initializer](random, inputs, outputs, scale)
+        return flat
+
+    def flatten(self, parameters: Mapping[str, Floats]) -> Floats:
+        """Named arrays, as read from a parameter pickle, as one flat vector of this network's dtype.
+
+        Raises:
+            FormatError: a name or a shape is not this network's.
+        """
+        flat: Floats = np.empty(self.parameter_count, dtype=DTYPES[self.dtype])
+        found = {name: np.shape(array) for name, array in parameters.items()}
+        if found != self.shapes:
+            raise FormatError(f"parameters of shapes {found} do not fit a network of shapes {self.shapes}")
+        for name, view in self.views(flat).items():
+            view[...] = parameters[name]
+        return flat
+
+    @classmethod
+    def of_parameters(cls, parameters: Mapping[str, Floats], activation: str) -> "Network":
+        """The architecture that named arrays W1, b1, W2, … imply; the activation has to be given."""
+        weights = [array for name, array in parameters.items() if name.startswith("W")]
+        sizes = (weights[0].shape[0], *(weight.shape[1] for weight in weights))
+        return cls(sizes, activation, str(weights[0].dtype))
+
+
+class Workspace:
+    """Preallocated buffers for one network, loss and largest batch, and the passes that use them.
+
+    The parameters and the gradient are flat vectors that live as long as the workspace, so the views on them
+    are made once. No array proportional to the network or the batch is allocated by a pass.
+
+    Attributes:
+        network: the architecture.
+        parameters: shape (parameter count,); write into it, never replace it.
+        gradient: the same shape; `backward` fills it.
+        inputs: shape (rows, sizes[0]); put a batch here before a pass.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        rows: int,
+        *,
+        loss: str = "cross_entropy",
+        regularizer: str = "none",
+        strength: float = 0.0,
+        backward: bool = True,
+    ) -> None:
+        if loss not in LOSSES:
+            raise ConfigError(f"loss.name={loss}: unknown; one of {', '.join(LOSSES)}")
+        if regularizer not in REGULARIZERS:
+            raise ConfigError(f"regularizer.name={regularizer}: unknown; one of {', '.join(REGULARIZERS)}")
+        dtype: type[np.floating[Any]] = DTYPES[network.dtype]
+        self.network = network
+        self.rows = rows
+        self.loss = LOSSES[loss]
+        self.regularizer = REGULARIZERS[regularizer]
+        self.strength = strength
+        self.activation = ACTIVATIONS[network.activation]
+        self.parameters: Floats = np.zeros(network.parameter_count, dtype=dtype)
+        self.weights, self.biases = _by_layer(network, self.parameters)
+        # outputs[0] is the batch, outputs[l] what layer l puts out; the last one holds the logits.
+        self.outputs: list[Floats] = [np.zeros((rows, size), dtype=dtype) for size in network.sizes]
+        self.inputs = self.outputs[0]
+        self._scratches: list[Floats] = [np.empty_like(array) for array in self.outputs[1:]]
+        self._row_numbers: Integers = np.arange(rows)
+        self.gradient: Floats = np.zeros_like(self.parameters) if backward else self.parameters[:0]
+        if backward:
+            self._errors: list[Floats] = [np.empty_like(array) for array in self.outputs[1:-1]]
+            self._weight_gradients, self._bias_gradients = _by_layer(network, self.gradient)
+            self._weight_scratches, _ = _by_layer(network, np.empty_like(self.parameters))
+
+    def forward(self, rows: int) -> Floats:
+        """Logits (rows, classes) of the first `rows` of `inputs`: a view, overwritten by the next pass."""
+        below = self.outputs[0][:rows]
+        last = self.network.depth - 1
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            above = self.outputs[layer + 1][:rows]
+            np.matmul(below, weight, out=above)
+            above += bias
+            if layer < last:
+                self.activation.apply(above, self._scratches[layer][:rows])
+            below = above
+        return below
+
+    def penalty(self) -> float:
+        """The regularizer's penalty for the parameters as they are."""
+        return self.regularizer.penalty(self.weights, self.strength)
+
+    def mean_loss(self, labels: Integers) -> float:
+        """Mean loss, with the penalty, of the first len(labels) rows of `inputs`."""
+        values = self.loss.values(self.forward(len(labels)), labels)
+        return float(values.mean(dtype=np.float64)) + self.penalty()
+
+    def backward(self, labels: Integers) -> float:
+        """Fill `gradient` by backpropagation for the first len(labels) rows of `inputs`.
+
+        Args:
+            labels: integers of shape (rows,), at most as many as the workspace has rows.
+
+        Returns:
+            The mean loss over the rows plus the penalty: what the gradient is the gradient of.
+        """
+        rows = len(labels)
+        error = self.forward(rows)
+        penalty = self.penalty()
+        total = self.loss.backward(error, labels, self._row_numbers[:rows], self._scratches[-1][:rows])
+        for layer in range(self.network.depth - 1, -1, -1):
+            below = self.outputs[layer][:rows]
+            np.matmul(below.T, error, out=self._weight_gradients[layer])
+            np.add.reduce(error, axis=0, out=self._bias_gradients[layer])
+            if layer > 0:
+                previous = self._errors[layer - 1][:rows]
+                np.matmul(error, self.weights[layer].T, out=previous)
+                self.activation.differentiate(below, previous, self._scratches[layer - 1][:rows])
+                error = previous
+        self.regularizer.add_gradient(
+            self.weights, self._weight_gradients, self._weight_scratches, self.strength
+        )
+        return total / rows + penalty
+
+    def probabilities(self, rows: int) -> Floats:
+        """Softmax outputs (rows, classes) of the first `rows` of `inputs`: a view."""
+        return softmax(self.forward(rows))
+
+
+def _by_layer(network: Network, flat: Floats) -> tuple[list[Floats], list[Floats]]:
+    views = network.views(flat)
+    weights = [view for name, view in views.items() if name.startswith("W")]
+    biases = [view for name, view in views.items() if name.startswith("b")]
+    return weights, biases
