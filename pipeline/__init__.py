@@ -3,12 +3,16 @@
 Importing the package fixes the numeric environment (see `pipeline.runtime`), so import it before NumPy.
 """
 
+import contextlib
 import sys
 
 from pipeline import runtime
+from pipeline.errors import ConfigError
 
 __version__ = "0.1.0"
 
 # A program that imported NumPy first keeps its own environment; `runtime.doubts` then says what differs.
 if "numpy" not in sys.modules:
-    runtime.activate()
+    # The command line comes after this, and says in its own way that PIPELINE_RUNTIME names no tier.
+    with contextlib.suppress(ConfigError):
+        runtime.activate()

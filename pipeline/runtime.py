@@ -11,9 +11,11 @@ This module imports nothing but the standard library, for it has to run before N
 """
 
 import os
+import resource
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Final
 
 from pipeline.errors import ConfigError
@@ -49,6 +51,8 @@ TIERS: Final[Mapping[str, Mapping[str, str]]] = {
 _CONFLICTING: Final = ("NPY_ENABLE_CPU_FEATURES",)
 
 _active: str | None = None
+# What the environment said before the first tier changed it.
+_found: dict[str, str | None] = {}
 
 
 def active() -> str | None:
@@ -79,19 +83,57 @@ def activate(tier: str | None = None) -> str:
             f"runtime={tier}: NumPy is already loaded with runtime={_active}; "
             f"set {VARIABLE}={tier} in the environment instead"
         )
-    if _active is not None:
-        for name in TIERS[_active]:
-            os.environ.pop(name, None)
+    _restore()
     if TIERS[tier]:
-        for name in _CONFLICTING:
-            os.environ.pop(name, None)
-    os.environ.update(TIERS[tier])
+        for name in (*TIERS[tier], *_CONFLICTING):
+            _found[name] = os.environ.pop(name, None)
+        os.environ.update(TIERS[tier])
     # Child processes (search workers) import NumPy under the same tier.
     os.environ[VARIABLE] = tier
     # A CPU without AVX-512 has nothing to disable, and NumPy warns of that.
     warnings.filterwarnings("ignore", message=".*NPY_DISABLE_CPU_FEATURES", category=ImportWarning)
     _active = tier
     return tier
+
+
+def _restore() -> None:
+    """Give the variables that the tier before this one set back what they were."""
+    for name, value in _found.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
+    _found.clear()
+
+
+def memory_bytes() -> int:
+    """How much memory this process can have: the machine's, or what its limits and control groups leave."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    own, _ = resource.getrlimit(resource.RLIMIT_AS)
+    unlimited = resource.RLIM_INFINITY
+    return min(machine, machine if own == unlimited else own, *_control_group_limits(Path("/")))
+
+
+def _control_group_limits(root: Path) -> Iterator[int]:
+    """Memory limits of this process's control group and of those around it, as far as they can be read."""
+    try:
+        groups = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return
+    for line in groups:
+        _, controllers, name = line.split(":", 2)
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        # Version 2 has one tree for all controllers, version 1 one for each.
+        top = root / ("sys/fs/cgroup/memory" if controllers else "sys/fs/cgroup")
+        group = top / name.lstrip("/")
+        while group.is_relative_to(top):
+            try:
+                text = (group / ("memory.limit_in_bytes" if controllers else "memory.max")).read_text("utf-8")
+            except OSError:  # a container may not see the groups around it
+                text = ""
+            if text.strip().isdecimal():
+                yield int(text)
+            group = group.parent
 
 
 def doubts() -> list[str]:
@@ -105,7 +147,11 @@ def doubts() -> list[str]:
     from threadpoolctl import threadpool_info  # noqa: PLC0415  (looks at the libraries that NumPy loaded)
 
     found: list[str] = []
-    if _active in (None, "native"):
+    if _active is None:
+        return [
+            "no runtime tier is active: NumPy was imported before the pipeline, or PIPELINE_RUNTIME is wrong"
+        ]
+    if _active == "native":
         return ["runtime=native promises nothing"]
     if platform.machine().lower() not in {"x86_64", "amd64"}:
         found.append(f"the processor is {platform.machine()}, not x86-64")

@@ -1,9 +1,220 @@
 """Fixtures for all tests. Importing `pipeline` here fixes the numeric environment before NumPy is loaded."""
 
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
 
 import pipeline  # noqa: F401  (see above: before NumPy)
+from pipeline import datasets
+from pipeline.__main__ import main
+from pipeline.images import LabelledImages
+from pipeline.layout import Layout
+from pipeline.standins import Drawing, draw_digits
+from pipeline.storage import atomic_npy
 
 # The same examples in every run, and no clock: these machines are shared.
 settings.register_profile("pipeline", derandomize=True, deadline=None)
 settings.load_profile("pipeline")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+TRAIN_COUNT, TEST_COUNT = 200, 100
+
+PARAMS = """\
+# What is run.
+source: bundled # or official
+
+datasets: [tiny]
+
+# One line each.
+experiments:
+  tiny: {dataset: tiny} # quick
+  tiny_grid: {dataset: tiny}
+"""
+
+DATASET = """\
+name: tiny
+format: idx
+image_shape: [28, 28, 1]
+licence: MIT
+citation: nobody (2000)
+sources:
+"""
+
+SOURCE = """\
+  {name}:
+    title: {title}
+    classes: ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]
+    train_count: 200
+    test_count: 100
+    {origin}
+    files:
+"""
+
+FILES = {
+    "train_images": "train-images-idx3-ubyte",
+    "train_labels": "train-labels-idx1-ubyte",
+    "test_images": "t10k-images-idx3-ubyte",
+    "test_labels": "t10k-labels-idx1-ubyte",
+}
+
+EXPERIMENT = """\
+# @package _global_
+# A network that trains in milliseconds.
+defaults:
+  - override /dataset: tiny
+
+name: tiny
+split:
+  valid_count: 40
+model:
+  hidden: [8]
+training:
+  batch_size: 20
+  epochs: 3
+published:
+  text: nothing
+"""
+
+GRID = """\
+# @package _global_
+# Four of them.
+defaults:
+  - tiny
+  - override /search: grid
+  - _self_
+
+name: tiny_grid
+search:
+  space:
+    model:
+      hidden: [[4], [8]]
+    optimizer:
+      learning_rate: [1e-3, 0.3]
+"""
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """A data set of a few drawn digits: the drawing, its files and its arrays on disk, its definition."""
+
+    drawing: Drawing
+    raw: Path
+    parsed: Path
+    definition: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    folder = tmp_path_factory.mktemp("tiny")
+    drawing = draw_digits(TRAIN_COUNT, TEST_COUNT)
+    parts = {
+        "train": LabelledImages(drawing.train_images, drawing.train_labels),
+        "test": LabelledImages(drawing.test_images, drawing.test_labels),
+    }
+    raw, parsed = folder / "raw", folder / "parsed"
+    datasets.WRITERS["idx"](
+        {role: raw / name for role, name in FILES.items()}, parts["train"], parts["test"], list("0123456789")
+    )
+    for part, labelled in parts.items():
+        for name, array in (("images", labelled.images), ("labels", labelled.labels)):
+            with atomic_npy(parsed / part / f"{name}.npy", array.shape, array.dtype) as output:
+                output.write_rows(0, array)
+    definition = DATASET
+    for name, title, origin in (
+        ("bundled", "a few drawn digits (not MNIST)", "drawing: digits"),
+        ("official", "a few digits", "mirrors: [https://mirror.invalid/]"),
+    ):
+        definition += SOURCE.format(name=name, title=title, origin=origin)
+        for role, file in FILES.items():
+            data = (raw / file).read_bytes()
+            checksum = hashlib.sha256(data).hexdigest()
+            definition += f"      {role}: {{name: {file}, bytes: {len(data)}, sha256: {checksum}}}\n"
+    return Tiny(drawing, raw, parsed, definition)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    """A checkout of its own, as the working directory: conf/ and dvc.yaml, two tiny experiments, no data."""
+    root = tmp_path / "checkout"
+    shutil.copytree(ROOT / "conf", root / "conf")
+    shutil.copy(ROOT / "dvc.yaml", root)
+    (root / "params.yaml").write_text(PARAMS)
+    (root / "conf" / "dataset" / "tiny.yaml").write_text(tiny.definition)
+    (root / "conf" / "experiment" / "tiny.yaml").write_text(EXPERIMENT)
+    (root / "conf" / "experiment" / "tiny_grid.yaml").write_text(GRID)
+    monkeypatch.chdir(root)
+    # Searches in this process: starting others takes seconds.
+    monkeypatch.setenv("PIPELINE_WORKERS", "1")
+    return Layout(root)
+
+
+@pytest.fixture
+def parsed(checkout: Layout, tiny: Tiny) -> Layout:
+    """The same with the data set parsed, from either source."""
+    for source in ("bundled", "official"):
+        shutil.copytree(tiny.parsed, checkout.parsed(source, "tiny"))
+    return checkout
+
+
+@pytest.fixture
+def cli(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command line in this process."""
+    # Whoever edits the code while its tests run has no false results to fear.
+    monkeypatch.setattr("pipeline.stages.guard._STARTED_WITH", {})
+    monkeypatch.setattr("pipeline.stages.guard.remember_code", lambda: None)
+
+    def run(*arguments: str) -> Ended:
+        capfd.readouterr()
+        code = main(arguments)
+        out, err = capfd.readouterr()
+        return Ended(code, out, err)
+
+    return run
+
+
+@pytest.fixture
+def evaluated(parsed: Layout, cli: Run) -> Layout:
+    """The same with the experiment `tiny` composed, split, trained and evaluated."""
+    for stage in ("compose", "split", "train", "evaluate"):
+        assert cli(stage, "tiny").code == 0
+    return parsed
+
+
+@pytest.fixture
+def python() -> Run:
+    """Runs Python on its own, outside this process: only the variables given differ from this one's."""
+
+    def run(*arguments: str, environment: Mapping[str, str] | None = None, cwd: Path | None = None) -> Ended:
+        variables = {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", **(environment or {})}
+        done = subprocess.run(  # noqa: S603  (our own interpreter)
+            [sys.executable, *arguments],
+            env={**os.environ, **variables},
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    return run

@@ -1,0 +1,330 @@
+"""The numeric environment: set before NumPy, whatever the user's own says, and told where it is not."""
+
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pipeline
+from pipeline import runtime
+from pipeline.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parent.parent
+FEATURES: Mapping[str, bool] = np._core._multiarray_umath.__cpu_features__  # type: ignore[attr-defined]  # the only list of what this processor has
+
+HOSTILE = {
+    "OPENBLAS_CORETYPE": "SkylakeX",
+    "OPENBLAS_NUM_THREADS": "4",
+    "OMP_NUM_THREADS": "4",
+    "GOTO_NUM_THREADS": "4",
+    "NPY_DISABLE_CPU_FEATURES": "X86_V3",
+}
+
+SHOW = """
+import sys
+assert "numpy" not in sys.modules
+import {module}
+import json, os, warnings
+from pipeline import runtime
+import numpy
+from threadpoolctl import threadpool_info
+blas = [found for found in threadpool_info() if found["user_api"] == "blas"]
+features = numpy._core._multiarray_umath.__cpu_features__
+print(json.dumps({{
+    "tier": runtime.active(),
+    "kernels": [found["architecture"] for found in blas],
+    "threads": [found["num_threads"] for found in blas],
+    "above": [name for name in ("X86_V4", "AVX512_ICL", "AVX512_SPR") if features[name]],
+    "doubts": runtime.doubts(),
+}}))
+"""
+
+# Two layers and products of every shape that training has, in both precisions: their bits tell the kernels.
+TRAIN = """
+import pipeline
+import hashlib
+from pathlib import Path
+import numpy as np
+from pipeline import config, training
+from pipeline.preprocessing import Statistics
+random = np.random.RandomState(0)
+images = random.randint(0, 256, (300, 784)).astype(np.uint8)
+labels = random.randint(0, 10, 300).astype(np.uint8)
+digest = hashlib.sha256()
+for dtype in ("float32", "float64"):
+    chosen = config.compose(Path({conf!r}), [
+        "model.hidden=[97,53]", "training.batch_size=37", "training.epochs=2", f"dtype={{dtype}}",
+        "optimizer=adam",
+    ])
+    examples = training.Examples(images, labels, np.arange(300))
+    *_, last = training.train(chosen, examples, {{"train": examples}}, Statistics(255.0))
+    digest.update(last.parameters.tobytes())
+    digest.update(repr(last.history).encode())
+print(digest.hexdigest())
+"""
+
+
+def run(program: str, environment: Mapping[str, str] | None = None, *, cleared: bool = True) -> str:
+    """What a program prints in a Python of its own, with a clean environment but for `environment`."""
+    names = {*runtime.TIERS["portable"], runtime.VARIABLE, "NPY_ENABLE_CPU_FEATURES"} if cleared else set()
+    kept = {name: value for name, value in os.environ.items() if name not in names}
+    done = subprocess.run(  # noqa: S603  (our own interpreter)
+        [sys.executable, "-W", "error", "-c", program],
+        env={**kept, "PYTHONPATH": str(ROOT), **(environment or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr
+    return done.stdout
+
+
+def shown(environment: Mapping[str, str] | None = None, module: str = "pipeline") -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(run(SHOW.format(module=module), environment))
+    return found
+
+
+needs_avx2 = pytest.mark.skipif(not FEATURES.get("X86_V3"), reason="this processor has no AVX2")
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a process that has neither chosen a tier nor loaded NumPy; everything is put back."""
+    for name in {*runtime.TIERS["portable"], runtime.VARIABLE, "NPY_ENABLE_CPU_FEATURES"}:
+        # Set first, so that what `activate` adds is taken away at the end.
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(runtime, "_active", None)
+    monkeypatch.setattr(runtime, "_found", {})
+    monkeypatch.delitem(sys.modules, "numpy")
+
+
+def test_the_instruction_sets_have_numpys_own_names() -> None:
+    dispatched = np._core._multiarray_umath.__cpu_dispatch__  # type: ignore[attr-defined]  # the only list of them
+    if platform.machine().lower() not in {"x86_64", "amd64"}:
+        pytest.skip("another processor, other names")
+    above = [name for name in dispatched if re.match(r"AVX512|X86_V[4-9]|AVX10", name)]
+    assert runtime.TIERS["portable"]["NPY_DISABLE_CPU_FEATURES"].split() == above
+    assert runtime.TIERS["avx512"]["NPY_DISABLE_CPU_FEATURES"].split() == [
+        name for name in above if name != "X86_V4"
+    ]
+    assert set(above) <= set(FEATURES)
+
+
+def test_the_tests_themselves_run_on_the_default_tier() -> None:
+    assert runtime.active() == os.environ[runtime.VARIABLE] == "portable"
+    for name, value in runtime.TIERS["portable"].items():
+        assert os.environ[name] == value
+
+
+@needs_avx2
+@pytest.mark.parametrize("module", ["pipeline", "pipeline.__main__", "pipeline.training"])
+@pytest.mark.parametrize(
+    "environment",
+    [{}, HOSTILE, {"NPY_ENABLE_CPU_FEATURES": "X86_V4 AVX512_ICL"}, {runtime.VARIABLE: ""}],
+    ids=["clean", "hostile", "enabled", "empty"],
+)
+def test_importing_the_package_decides(module: str, environment: Mapping[str, str]) -> None:
+    assert shown(environment, module) == {
+        "tier": "portable",
+        "kernels": ["Haswell"],
+        "threads": [1],
+        "above": [],
+        "doubts": [],
+    }
+
+
+@needs_avx2
+def test_a_training_has_the_same_bits_whatever_the_environment_says() -> None:
+    program = TRAIN.format(conf=str(ROOT / "conf"))
+    clean = run(program)
+    assert re.fullmatch(r"[0-9a-f]{64}\n", clean)
+    assert run(program, HOSTILE) == clean
+    assert run(program, {"NPY_ENABLE_CPU_FEATURES": "X86_V4"}) == clean
+
+
+@needs_avx2
+def test_what_the_tier_keeps_from_happening() -> None:
+    """The same training on another kernel has other bits: or the test above could not fail."""
+    program = TRAIN.format(conf=str(ROOT / "conf"))
+    assert run(program, {runtime.VARIABLE: "native", "OPENBLAS_CORETYPE": "Sandybridge"}) != run(program)
+
+
+def test_native_leaves_the_environment_alone() -> None:
+    found = shown(
+        {runtime.VARIABLE: "native", "OPENBLAS_NUM_THREADS": "2", "OPENBLAS_CORETYPE": "Sandybridge"}
+    )
+    assert (found["tier"], found["kernels"], found["threads"]) == ("native", ["Sandybridge"], [2])
+    assert found["doubts"] == ["runtime=native promises nothing"]
+
+
+def test_avx512() -> None:
+    if "X86_V4" not in shown({runtime.VARIABLE: "native"})["above"]:
+        pytest.skip("this processor has no AVX-512")
+    found = shown({runtime.VARIABLE: "avx512"})
+    assert (found["tier"], found["kernels"], found["doubts"]) == ("avx512", ["SkylakeX"], [])
+
+
+def test_a_program_that_loads_numpy_first_keeps_its_own_environment() -> None:
+    program = (
+        "import os\nbefore = dict(os.environ)\nimport numpy, pipeline\nassert dict(os.environ) == before\n"
+        "assert pipeline.runtime.active() is None\nprint(pipeline.runtime.doubts()[0])"
+    )
+    assert run(program).startswith("no runtime tier is active: NumPy was imported before the pipeline")
+
+
+def test_worker_processes_inherit_the_tier() -> None:
+    """Also those that are started afresh and import something else first."""
+    program = (
+        "import pipeline, subprocess, sys\n"
+        "import joblib\n"
+        "def look():\n"
+        "    import os\n"
+        "    return {name: os.environ.get(name) for name in pipeline.runtime.TIERS['portable']}\n"
+        "found = joblib.Parallel(n_jobs=2)(joblib.delayed(look)() for _ in range(2))\n"
+        "assert found == [dict(pipeline.runtime.TIERS['portable'])] * 2, found\n"
+        'code = \'import os; print(os.environ["OPENBLAS_CORETYPE"], os.environ["PIPELINE_RUNTIME"])\'\n'
+        "print(subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout, end='')\n"
+    )
+    assert run(program, HOSTILE) == "Haswell portable\n"
+
+
+@pytest.mark.usefixtures("fresh")
+def test_activating_sets_the_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NPY_ENABLE_CPU_FEATURES", "X86_V4")
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Zen")
+    assert runtime.active() is None
+    assert runtime.activate() == runtime.active() == "portable"
+    assert {name: os.environ[name] for name in runtime.TIERS["portable"]} == runtime.TIERS["portable"]
+    assert "NPY_ENABLE_CPU_FEATURES" not in os.environ
+    assert os.environ[runtime.VARIABLE] == "portable"
+
+
+@pytest.mark.usefixtures("fresh")
+def test_another_tier_before_numpy_takes_the_place_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NPY_ENABLE_CPU_FEATURES", "X86_V4")
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    before = dict(os.environ)
+    runtime.activate("portable")
+    runtime.activate("avx512")
+    assert {name: os.environ[name] for name in runtime.TIERS["avx512"]} == runtime.TIERS["avx512"]
+    runtime.activate("native")
+    # What the user had set counts again.
+    assert dict(os.environ) == {**before, runtime.VARIABLE: "native"}
+
+
+@pytest.mark.usefixtures("fresh")
+def test_the_tier_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(runtime.VARIABLE, "avx512")
+    assert runtime.activate() == "avx512"
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize("name", ["nope", "Portable", " portable"])
+def test_an_unknown_tier(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    before = dict(os.environ)
+    with pytest.raises(ConfigError, match=f"^runtime={name}: unknown; one of portable, avx512, native$"):
+        runtime.activate(name)
+    assert dict(os.environ) == before
+    monkeypatch.setenv(runtime.VARIABLE, name)
+    with pytest.raises(ConfigError, match=f"^runtime={name}: unknown"):
+        runtime.activate()
+    assert runtime.active() is None
+
+
+def test_another_tier_after_numpy_is_refused() -> None:
+    before = dict(os.environ)
+    with pytest.raises(ConfigError) as caught:
+        runtime.activate("native")
+    assert str(caught.value) == (
+        "runtime=native: NumPy is already loaded with runtime=portable; "
+        "set PIPELINE_RUNTIME=native in the environment instead"
+    )
+    assert dict(os.environ) == before
+    assert runtime.activate("portable") == "portable"
+
+
+def test_a_wrong_variable_does_not_keep_the_package_from_being_imported() -> None:
+    program = "import pipeline\nprint(pipeline.runtime.active(), pipeline.runtime.doubts())"
+    assert "PIPELINE_RUNTIME is wrong" in run(program, {runtime.VARIABLE: "nope"})
+
+
+# What `doubts` says
+
+
+@pytest.fixture
+def blas(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The one BLAS that threadpoolctl reports; as the portable tier wants it, until a test changes it."""
+    library: dict[str, Any] = {
+        "user_api": "blas",
+        "internal_api": "openblas",
+        "architecture": "Haswell",
+        "num_threads": 1,
+    }
+    monkeypatch.setattr("threadpoolctl.threadpool_info", lambda: [library, {"user_api": "openmp"}])
+    monkeypatch.setattr(platform, "machine", lambda: "x86_64")
+    monkeypatch.setitem(FEATURES, "X86_V3", value=True)  # type: ignore[arg-type]  # a dict in fact
+    monkeypatch.setitem(FEATURES, "X86_V4", value=False)  # type: ignore[arg-type]  # a dict in fact
+    return library
+
+
+def test_no_doubts(blas: dict[str, Any]) -> None:
+    del blas
+    assert runtime.doubts() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"architecture": "SkylakeX"}, "OpenBLAS runs its SkylakeX kernel instead of Haswell"),
+        ({"num_threads": 4}, "OpenBLAS runs more than one thread"),
+        ({"internal_api": "mkl"}, "NumPy's BLAS is not OpenBLAS"),
+        ({"user_api": "none"}, "NumPy's BLAS is not OpenBLAS"),
+    ],
+)
+def test_doubts_about_the_blas(blas: dict[str, Any], changes: Mapping[str, object], said: str) -> None:
+    blas.update(changes)
+    assert runtime.doubts() == [said]
+
+
+def test_doubts_about_the_processor(blas: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    del blas
+    monkeypatch.setitem(FEATURES, "X86_V3", value=False)  # type: ignore[arg-type]  # a dict in fact
+    assert runtime.doubts() == ["NumPy does not use the AVX2 instructions"]
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    assert runtime.doubts()[0] == "the processor is aarch64, not x86-64"
+
+
+def test_doubts_about_avx512(blas: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "_active", "avx512")
+    assert runtime.doubts() == [
+        "NumPy does not use the AVX-512 instructions",
+        "OpenBLAS runs its Haswell kernel instead of SkylakeX",
+    ]
+    monkeypatch.setitem(FEATURES, "X86_V4", value=True)  # type: ignore[arg-type]  # a dict in fact
+    blas["architecture"] = "SkylakeX"
+    assert runtime.doubts() == []
+
+
+@pytest.mark.parametrize(
+    ("tier", "said"), [("native", "runtime=native promises nothing"), (None, "no runtime tier is active: ")]
+)
+def test_doubts_where_nothing_is_promised(
+    monkeypatch: pytest.MonkeyPatch, tier: str | None, said: str
+) -> None:
+    monkeypatch.setattr(runtime, "_active", tier)
+    (found,) = runtime.doubts()
+    assert found.startswith(said)
+
+
+def test_the_package_has_a_version() -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+", pipeline.__version__)
