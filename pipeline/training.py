@@ -1,0 +1,419 @@
+"""The training loop: batches, steps, one checkpoint per epoch, early stopping, exact resumption.
+
+Nothing here opens a file or prints: `train` yields, and whoever iterates saves and reports.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from pipeline.config import Config
+from pipeline.errors import ConfigError, DivergenceError
+from pipeline.nn.arrays import (
+    RANDOM_SOURCES,
+    Floats,
+    Integers,
+    Pixels,
+    Random,
+    random_source,
+    random_state,
+    set_random_state,
+)
+from pipeline.nn.gradients import GRADIENTS
+from pipeline.nn.initializers import INITIALIZERS
+from pipeline.nn.losses import LOSSES
+from pipeline.nn.network import EVALUATION_ROWS, Network, Workspace
+from pipeline.nn.optimizers import OPTIMIZERS, State, init_state
+from pipeline.nn.regularization import REGULARIZERS
+from pipeline.nn.schedules import SCHEDULES, Moment
+from pipeline.preprocessing import Loader, Statistics
+
+Row = Mapping[str, float]
+
+BLOCK_STEPS: Final = 1000
+"""How many batches are drawn at a time."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Some images of a set, by index.
+
+    Attributes:
+        pixels: uint8 (images, features); may be a memory map.
+        labels: integers (images,).
+        indices: int64 (n,), which images, in which order.
+    """
+
+    pixels: Pixels
+    labels: Integers
+    indices: Integers
+
+    def __len__(self) -> int:
+        """How many images."""
+        return len(self.indices)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Mean loss (without any penalty) and accuracy over some images."""
+
+    loss: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best epoch so far by the early stopping monitor: its value and its parameters (count,)."""
+
+    epoch: int
+    value: float
+    parameters: Floats
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A training run after an epoch: enough to go on from here as if nothing had happened.
+
+    Attributes:
+        epoch: completed epochs (the last one may be cut short by the step limit).
+        step: completed steps.
+        parameters: flat vector (count,).
+        optimizer_state: the optimizer's slots.
+        random_state: of the random source that draws the batches.
+        history: one row per epoch, epoch 0 being the untrained network.
+        step_losses: float64 (step,), the loss of every step's batch, penalty included.
+        best: with early stopping, the best epoch so far.
+        finished: whether this is the last checkpoint of the run.
+    """
+
+    epoch: int
+    step: int
+    parameters: Floats
+    optimizer_state: State
+    random_state: dict[str, Any]
+    history: tuple[Row, ...]
+    step_losses: Floats
+    best: Best | None
+    finished: bool
+
+    @property
+    def result(self) -> Floats:
+        """The parameters to keep: the best ones with early stopping, else the latest."""
+        return self.parameters if self.best is None else self.best.parameters
+
+
+def _with_replacement(random: Random, count: int, batch_size: int, steps: int) -> Iterator[Integers]:
+    # Drawn in blocks: the same stream as batch by batch, without its cost per call.
+    for start in range(0, steps, BLOCK_STEPS):
+        yield from random.choice(count, (min(BLOCK_STEPS, steps - start), batch_size))
+
+
+def _in_order(order: Integers, batch_size: int, steps: int) -> Iterator[Integers]:
+    for step in range(steps):
+        yield order[step * batch_size : (step + 1) * batch_size]
+
+
+def _shuffled(random: Random, count: int, batch_size: int, steps: int) -> Iterator[Integers]:
+    return _in_order(random.permutation(count), batch_size, steps)
+
+
+def _sequential(random: Random, count: int, batch_size: int, steps: int) -> Iterator[Integers]:
+    del random
+    return _in_order(np.arange(count), batch_size, steps)
+
+
+SAMPLERS: Final[Mapping[str, Callable[[Random, int, int, int], Iterator[Integers]]]] = {
+    "replacement": _with_replacement,
+    "shuffle": _shuffled,
+    "sequential": _sequential,
+}
+"""name -> ``(random, count, batch size, steps)`` -> positions in 0..count-1 of each batch of one epoch.
+
+The last batch of an epoch may be smaller with shuffle and sequential.
+"""
+
+
+def steps_per_epoch(count: int, batch_size: int) -> int:
+    """Steps in which batches of `batch_size` pass over `count` images once: a whole number, rounded up."""
+    return -(-count // batch_size)
+
+
+def total_steps(config: Config, count: int) -> int:
+    """Length in steps of the run that `config` describes, on `count` images."""
+    if config.training.steps is not None:
+        return config.training.steps
+    return (config.training.epochs or 0) * steps_per_epoch(count, config.training.batch_size)
+
+
+def network_of(config: Config) -> Network:
+    """The architecture that a configuration describes."""
+    return Network(config.sizes, config.model.activation, config.dtype)
+
+
+def initial_parameters(config: Config, random: Random | None = None) -> Floats:
+    """The flat parameter vector (count,) before the first step, drawn from the configuration's own seed."""
+    random = random or random_source(config.random, config.seed)
+    return network_of(config).initialize(random, config.initializer.name, config.initializer.scale)
+
+
+class Evaluator:
+    """Runs a network over many images in batches of a fixed size, reusing its buffers."""
+
+    def __init__(self, network: Network, loss: str, statistics: Statistics) -> None:
+        if loss not in LOSSES:
+            raise ConfigError(f"loss.name={loss}: unknown; one of {', '.join(LOSSES)}")
+        self._loss = LOSSES[loss]
+        self._workspace = Workspace(network, EVALUATION_ROWS, backward=False)
+        self._loader = Loader(statistics, network.dtype, EVALUATION_ROWS, network.sizes[0])
+
+    def _batches(self, parameters: Floats, examples: Examples) -> Iterator[tuple[slice, Integers]]:
+        np.copyto(self._workspace.parameters, parameters)
+        for start in range(0, len(examples), EVALUATION_ROWS):
+            chosen = examples.indices[start : start + EVALUATION_ROWS]
+            self._loader.load(examples.pixels, chosen, self._workspace.inputs)
+            yield slice(start, start + len(chosen)), examples.labels[chosen]
+
+    def evaluate(self, parameters: Floats, examples: Examples) -> Evaluation:
+        """Loss and accuracy of flat `parameters` on `examples`, of which there has to be at least one."""
+        loss, right = 0.0, 0
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            for _, labels in self._batches(parameters, examples):
+                logits = self._workspace.forward(len(labels))
+                loss += float(self._loss.values(logits, labels).sum(dtype=np.float64))
+                right += int(np.count_nonzero(logits.argmax(axis=1) == labels))
+        return Evaluation(loss / len(examples), right / len(examples))
+
+    def probabilities(self, parameters: Floats, examples: Examples) -> Floats:
+        """Class probabilities (n, classes) of every example, in the network's dtype."""
+        network = self._workspace.network
+        found = np.empty((len(examples), network.sizes[-1]), dtype=parameters.dtype)
+        for rows, labels in self._batches(parameters, examples):
+            found[rows] = self._workspace.probabilities(len(labels))
+        return found
+
+
+def evaluate_parts(
+    config: Config, parameters: Floats, statistics: Statistics, parts: Mapping[str, Examples]
+) -> dict[str, Evaluation]:
+    """Loss and accuracy of flat `parameters` on each part that has images."""
+    evaluator = Evaluator(network_of(config), config.loss.name, statistics)
+    return {name: evaluator.evaluate(parameters, part) for name, part in parts.items() if len(part)}
+
+
+class _Run:
+    """The moving parts of one training run."""
+
+    def __init__(
+        self, config: Config, watched: Mapping[str, Examples], examples: Examples, statistics: Statistics
+    ) -> None:
+        check_names(config)
+        network = network_of(config)
+        settings = config.training
+        self.config, self.examples, self.watched = config, examples, watched
+        self.steps = total_steps(config, len(examples))
+        self.epoch_steps = steps_per_epoch(len(examples), settings.batch_size)
+        self.random = random_source(config.random, config.seed)
+        self.workspace = Workspace(
+            network,
+            settings.batch_size,
+            loss=config.loss.name,
+            regularizer=config.regularizer.name,
+            strength=config.regularizer.strength,
+        )
+        self.workspace.parameters[:] = initial_parameters(config, self.random)
+        self.loader = Loader(statistics, network.dtype, settings.batch_size, network.sizes[0])
+        self.evaluator = Evaluator(network, config.loss.name, statistics)
+        self.optimizer = OPTIMIZERS[config.optimizer.name]
+        self.optimizer_state = init_state(self.optimizer, self.workspace.parameters)
+        self.optimizer_settings = _settings(
+            "optimizer", self.optimizer.defaults, config.optimizer.hyperparameters()
+        )
+        self.schedule = SCHEDULES[config.schedule.name]
+        self.schedule_settings = _settings(
+            "schedule", self.schedule.defaults, config.schedule.hyperparameters()
+        )
+        self.step_losses: Floats = np.zeros(self.steps)
+        # Indexing with NumPy's own index type spares a conversion per step.
+        self.labels = examples.labels.astype(np.intp)
+
+    def learning_rate(self, epoch: int, step: int) -> float:
+        factor = self.schedule.factor(Moment(epoch, step, self.steps), self.schedule_settings)
+        return self.config.optimizer.learning_rate * factor
+
+    def epoch(self, epoch: int, step: int) -> int:
+        """Train epoch number `epoch`, from 0, whose first step is `step`; the number of steps done so far."""
+        settings = self.config.training
+        gradient = GRADIENTS[settings.gradient]
+        workspace, examples = self.workspace, self.examples
+        count = min(self.epoch_steps, self.steps - step)
+        batches = SAMPLERS[settings.sampling](self.random, len(examples), settings.batch_size, count)
+        # A run that diverges ends below, with an explanation; NumPy's warnings would only repeat it.
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            for positions in batches:
+                chosen = examples.indices[positions]
+                labels = self.labels[chosen]
+                self.loader.load(examples.pixels, chosen, workspace.inputs)
+                rate = self.learning_rate(epoch, step)
+                loss = gradient(workspace, labels)
+                self.optimizer.update(
+                    workspace.parameters,
+                    workspace.gradient,
+                    self.optimizer_state,
+                    rate,
+                    self.optimizer_settings,
+                )
+                if settings.step_loss == "after":
+                    loss = workspace.mean_loss(labels)
+                step += 1
+                if not math.isfinite(loss):
+                    raise self._diverged(epoch + 1, step, f"the loss is {loss}")
+                self.step_losses[step - 1] = loss
+        # No loss of this epoch has seen what the last update did.
+        if not np.isfinite(workspace.parameters).all():
+            raise self._diverged(epoch + 1, step, "a parameter is not finite")
+        return step
+
+    def _diverged(self, epoch: int, step: int, found: str) -> DivergenceError:
+        """The error for epoch and step numbers from 1."""
+        return DivergenceError(
+            f"{self.config.name} diverged in epoch {epoch} at step {step}: {found} with learning rate"
+            f" {self.learning_rate(epoch - 1, step - 1):g}.\nTry a smaller optimizer.learning_rate or"
+            " initializer.scale; nothing was saved as a result."
+        )
+
+    def row(self, epoch: int, step: int) -> Row:
+        row: dict[str, float] = {
+            "epoch": epoch,
+            "step": step,
+            "learning_rate": self.learning_rate(max(epoch - 1, 0), max(step - 1, 0)),
+        }
+        for name, part in self.watched.items():
+            if len(part):
+                found = self.evaluator.evaluate(self.workspace.parameters, part)
+                if epoch and not math.isfinite(found.loss):
+                    raise self._diverged(epoch, step, f"the {name} loss is {found.loss}")
+                row |= {f"{name}_loss": found.loss, f"{name}_accuracy": found.accuracy}
+        return row
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        self.workspace.parameters[:] = checkpoint.parameters
+        for name, value in checkpoint.optimizer_state.items():
+            self.optimizer_state[name][...] = value
+        set_random_state(self.random, checkpoint.random_state)
+        self.step_losses[: checkpoint.step] = checkpoint.step_losses
+
+    def checkpoint(self, epoch: int, step: int, history: tuple[Row, ...], best: Best | None) -> Checkpoint:
+        stopping = self.config.training.early_stopping
+        if stopping.monitor is not None:
+            best = self._better(history[-1], best)
+        waited = 0 if best is None else epoch - best.epoch
+        return Checkpoint(
+            epoch=epoch,
+            step=step,
+            parameters=self.workspace.parameters.copy(),
+            optimizer_state={name: value.copy() for name, value in self.optimizer_state.items()},
+            random_state=random_state(self.random),
+            history=history,
+            step_losses=self.step_losses[:step].copy(),
+            best=best,
+            finished=step >= self.steps or waited >= stopping.patience,
+        )
+
+    def _better(self, row: Row, best: Best | None) -> Best:
+        stopping = self.config.training.early_stopping
+        value = row[str(stopping.monitor)]
+        if best is not None:
+            gain = value - best.value if stopping.monitor == "valid_accuracy" else best.value - value
+            if not gain > stopping.min_delta:
+                return best
+        return Best(int(row["epoch"]), value, self.workspace.parameters.copy())
+
+
+def train(
+    config: Config,
+    examples: Examples,
+    watched: Mapping[str, Examples],
+    statistics: Statistics,
+    resume: Checkpoint | None = None,
+) -> Iterator[Checkpoint]:
+    """Train on `examples` as `config` says, yielding a checkpoint before the first epoch and after each.
+
+    The configuration's seed decides the initial weights and every batch. Going on from any yielded checkpoint
+    gives the same bits as never having stopped.
+
+    Args:
+        config: a checked configuration; its search is not looked at.
+        examples: the train part.
+        watched: name (``train``, ``valid``) -> images to evaluate after every epoch for the history. A part
+            without images is left out. The test part does not belong here.
+        statistics: what preprocessing learnt from the train part.
+        resume: a checkpoint of the same run to go on from; it is not yielded again.
+
+    Yields:
+        A `Checkpoint`; the last one is ``finished``.
+
+    Raises:
+        ConfigError: a name in the configuration is not in its registry, or early stopping has no valid part.
+        DivergenceError: a loss or a parameter is not finite.
+    """
+    monitor = config.training.early_stopping.monitor
+    if monitor and not len(watched.get("valid", ())):
+        raise ConfigError(f"training.early_stopping.monitor={monitor}: the valid part has no images to watch")
+    run = _Run(config, watched, examples, statistics)
+    if resume is None:
+        latest = run.checkpoint(0, 0, (run.row(0, 0),), None)
+        yield latest
+    else:
+        run.restore(resume)
+        latest = resume
+    while not latest.finished:
+        epoch = latest.epoch + 1
+        step = run.epoch(latest.epoch, latest.step)
+        latest = run.checkpoint(epoch, step, (*latest.history, run.row(epoch, step)), latest.best)
+        yield latest
+
+
+def best_value(checkpoint: Checkpoint) -> float:
+    """The valid accuracy of the parameters that a finished run keeps: what a search chooses by.
+
+    Raises:
+        ConfigError: the run watched no valid part.
+    """
+    kept = checkpoint.epoch if checkpoint.best is None else checkpoint.best.epoch
+    row = checkpoint.history[kept]
+    if "valid_accuracy" not in row:
+        raise ConfigError("search: the valid part has no images to choose by")
+    return float(row["valid_accuracy"])
+
+
+def check_names(config: Config) -> None:
+    """Look up every name of the configuration in its registry; nothing is trained and nothing allocated.
+
+    Raises:
+        ConfigError: one is unknown, or a hyperparameter is not one of the chosen optimizer or schedule.
+    """
+    network_of(config)
+    for key, name, registry in (
+        ("random", config.random, RANDOM_SOURCES),
+        ("initializer.name", config.initializer.name, INITIALIZERS),
+        ("loss.name", config.loss.name, LOSSES),
+        ("regularizer.name", config.regularizer.name, REGULARIZERS),
+        ("training.sampling", config.training.sampling, SAMPLERS),
+        ("training.gradient", config.training.gradient, GRADIENTS),
+        ("optimizer.name", config.optimizer.name, OPTIMIZERS),
+        ("schedule.name", config.schedule.name, SCHEDULES),
+    ):
+        if name not in registry:
+            raise ConfigError(f"{key}={name}: unknown; one of {', '.join(registry)}")
+    _settings("optimizer", OPTIMIZERS[config.optimizer.name].defaults, config.optimizer.hyperparameters())
+    _settings("schedule", SCHEDULES[config.schedule.name].defaults, config.schedule.hyperparameters())
+
+
+def _settings(group: str, defaults: Mapping[str, float], given: Mapping[str, float]) -> dict[str, float]:
+    for key in given:
+        if key not in defaults:
+            raise ConfigError(f"{group}.{key}: the chosen {group} has no such hyperparameter")
+    return {**defaults, **given}
