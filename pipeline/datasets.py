@@ -1,13 +1,13 @@
 """Data sets by format name: official files in, two .npy files per part out, and back for the stand-ins."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from pipeline.errors import FormatError
+from pipeline.errors import ConfigError, FormatError
 from pipeline.formats import cifar, idx
 from pipeline.images import PARTS, Array, LabelledImages, Part, images_path, labels_path
 from pipeline.storage import atomic_npy
@@ -125,6 +125,20 @@ ROLES: Final[Mapping[str, tuple[str, ...]]] = {
     name: _IDX_ROLES if name == "idx" else ("archive",) for name in FORMATS
 }
 """The files that each format consists of."""
+
+
+def check_roles(name: str, roles: Collection[str]) -> None:
+    """See that files of these roles are what the format `name` consists of.
+
+    Raises:
+        ConfigError: they are not, or there is no such format.
+    """
+    if name not in FORMATS:
+        raise ConfigError(f"format={name}: unknown; one of {', '.join(FORMATS)}")
+    if set(roles) != set(ROLES[name]):
+        raise ConfigError(
+            f"format={name}: expected the files {', '.join(ROLES[name])}, found {', '.join(roles)}"
+        )
 
 
 def _write_idx(

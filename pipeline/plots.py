@@ -106,6 +106,7 @@ _MOST_UNITS: Final = 100
 _MOST_LARGE_TILES: Final = 60
 _MOST_MARKED_EPOCHS: Final = 25
 _MOST_LISTED: Final = 12
+_MOST_BARS: Final = 10
 _LOG_RATIO: Final = 30.0  # a loss that falls by more than this is drawn on a logarithmic axis
 
 
@@ -1118,3 +1119,171 @@ def _wrapped(text: str, size: float, width: float, weight: str = "normal") -> li
         else:
             lines.append(_clipped(word, size, room, weight))
     return lines
+
+
+@_styled
+def disagreements(
+    images: Array,
+    actual: Integers,
+    predicted: tuple[Integers, Integers],
+    probabilities: tuple[Floats, Floats],
+    class_names: Sequence[str],
+    *,
+    title: str,
+    subtitle: str,
+) -> Figure:
+    """A gallery of images to which two classifiers, A and B, give different classes, in the order given.
+
+    Args:
+        images: (images, height, width, channels) uint8, one or three channels.
+        actual: (images,) integers, the actual classes.
+        predicted: A's classes and B's, (images,) integers each.
+        probabilities: of these classes, (images,) float each.
+        class_names: one per class.
+        title: which classifiers.
+        subtitle: which source; how to read the captions is added.
+
+    Returns:
+        A figure as high as it has to be; without images it says so.
+
+    Raises:
+        ValueError: the shapes or labels do not fit.
+    """
+    _check_examples(images, class_names, actual, *predicted)
+    names = [_shortened(name, 14) for name in class_names]
+    if not len(images):
+        return _gallery(images, [], title=title, subtitle=subtitle, empty="they agree on every image")
+    captions = []
+    for row, right in enumerate(actual.tolist()):
+        caption = []
+        for letter, answers, shares in zip("AB", predicted, probabilities, strict=True):
+            answer = int(answers[row])
+            mark, colour = ("\u2713", _BLUE) if answer == right else ("\u2717", _VERMILION)
+            caption.append((f"{letter} {mark} {names[answer]} ({_percent(float(shares[row]))})", colour))
+        if right not in {int(answers[row]) for answers in predicted}:
+            caption.append((f"it is {names[right]}", _INK))
+        else:
+            caption.append(("", _INK))
+        captions.append(caption)
+    legend = "what each takes it for, with which probability, \u2713 rightly, \u2717 wrongly"
+    return _gallery(images, captions, title=title, subtitle=f"{subtitle} · {legend}", empty="")
+
+
+@_styled
+def predictions(
+    images: Array,
+    names: Sequence[str],
+    probabilities: Floats,
+    actual: Sequence[int | None],
+    class_names: Sequence[str],
+    *,
+    title: str,
+    subtitle: str,
+) -> Figure:
+    """Images with the probabilities of their classes as bars; the predicted and the actual class stand out.
+
+    Of more than 10 classes the most probable ones are drawn, of more than 12 images the first ones.
+
+    Args:
+        images: (images, height, width, channels) uint8, one or three channels; at least one image.
+        names: what each image is called.
+        probabilities: (images, classes) float.
+        actual: the actual class of each image; None where it is not known.
+        class_names: one per class.
+        title: which parameters.
+        subtitle: which source; how many of the images are drawn is added.
+
+    Returns:
+        A figure of two panels per image.
+
+    Raises:
+        ValueError: the shapes or labels do not fit, or there is no image.
+    """
+    count = len(images)
+    known = np.array([label for label in actual if label is not None], dtype=np.int64)
+    _check_examples(images[: len(known)], class_names, known)
+    if (
+        not count
+        or probabilities.shape != (count, len(class_names))
+        or not count == len(names) == len(actual)
+    ):
+        raise ValueError(f"images {images.shape}, probabilities {probabilities.shape}, {len(names)} names")
+    shown = min(count, _MOST_LISTED)
+    if shown < count:
+        subtitle = f"{subtitle} · the first {shown} of {count:,} images"
+    across = 1 if shown == 1 else 2 if shown <= 4 else 3  # noqa: PLR2004  (images that fit side by side)
+    down = math.ceil(shown / across)
+    bars = min(len(class_names), _MOST_BARS)
+    body = (0.9 + 0.24 * bars) if across == 1 else (0.55 + 0.14 * bars)
+    figure = _new_figure(title, subtitle, body=0.3 + down * body, width=_WIDTH * (0.8 if across == 1 else 1))
+    panels = figure.subplots(down, 2 * across, squeeze=False, width_ratios=[1, 1] * across)
+    pictures = _as_colours(images[:shown])
+    for index in range(down * across):
+        row, column = divmod(index, across)
+        picture, chart = panels[row, 2 * column : 2 * column + 2]
+        picture.set_axis_off()
+        if index >= shown:
+            chart.set_axis_off()
+            continue
+        picture.imshow(pictures[index], interpolation="nearest")
+        picture.set_anchor("NW")
+        head, colour = _verdict(probabilities[index], actual[index], class_names)
+        name = _clipped(_printable(names[index]), (10.0, 9.0, 8.0)[across - 1], 900 / across)
+        picture.set_title(f"{name}\n{head}", fontsize=(10.0, 9.0, 8.0)[across - 1], color=colour)
+        _draw_bars(chart, probabilities[index], actual[index], class_names, across)
+        if index + across >= shown:
+            middle = 50 / chart.get_xlim()[1]
+            chart.set_xlabel("probability (%)", x=middle, fontsize=(9.0, 8.0, 7.0)[across - 1])
+    return _finished(figure)
+
+
+def _verdict(probabilities: Floats, actual: int | None, class_names: Sequence[str]) -> tuple[str, str]:
+    """What an image is taken for and what it is, and a colour for that."""
+    predicted = int(probabilities.argmax())
+    answer = f"{_shortened(class_names[predicted], 16)} ({_percent(float(probabilities[predicted]))})"
+    if actual is None:
+        return answer, _INK
+    if actual == predicted:
+        return f"\u2713 {answer}", _BLUE
+    return f"\u2717 {answer}, it is {_shortened(class_names[actual], 16)}", _VERMILION
+
+
+def _draw_bars(
+    axes: Axes, probabilities: Floats, actual: int | None, class_names: Sequence[str], across: int
+) -> None:
+    """Draw one image's probabilities; `across` such panels share the page's width."""
+    order = np.arange(len(class_names))
+    if len(order) > _MOST_BARS:
+        order = np.argsort(-probabilities, kind="stable")[:_MOST_BARS]
+        if actual is not None and actual not in order:
+            order[-1] = actual
+    predicted = int(probabilities.argmax())
+    verdict = _BLUE if actual in {None, predicted} else _VERMILION
+    size = (9.0, 8.0, 7.0)[across - 1]
+    room = (17, 13, 10)[across - 1]
+    shares = 100 * np.asarray(probabilities, dtype=np.float64)[order]
+    special = {predicted: verdict} if actual is None else {actual: _BLUE, predicted: verdict}
+    places = np.arange(len(order))
+    axes.barh(places, shares, height=0.78, color=[special.get(int(one), _PALE) for one in order])
+    for place, one in zip(places.tolist(), order.tolist(), strict=True):
+        share = float(probabilities[one])
+        axes.annotate(
+            _percent(share) if share >= 0.001 or one in special else "",  # noqa: PLR2004  (0.1 %)
+            (100 * share, place),
+            xytext=(3, 0),
+            textcoords="offset points",
+            va="center_baseline",
+            fontsize=size,
+            color=special.get(one, _MUTED),
+        )
+    axes.set_yticks(places, [_shortened(class_names[one], room) for one in order.tolist()], fontsize=size)
+    for label, one in zip(axes.get_yticklabels(), order.tolist(), strict=True):
+        if one in special:
+            label.set(color=special[one], weight="bold")
+    axes.invert_yaxis()
+    axes.set_xlim(0, 128 if across == 1 else 145)
+    axes.set_xticks([0, 50, 100])
+    axes.tick_params(axis="x", labelsize=size)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    axes.spines["bottom"].set_bounds(0, 100)

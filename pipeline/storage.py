@@ -24,7 +24,7 @@ from typing import Any, BinaryIO, Final, Literal
 import numpy as np
 from numpy.typing import DTypeLike
 
-from pipeline import pickles
+from pipeline import pickles, runtime
 from pipeline.contents import HEAD_BYTES, describe, shorten
 from pipeline.errors import FormatError, PipelineError
 
@@ -34,8 +34,19 @@ MAXIMUM_PICKLE_BYTES: Final = 2**32
 """The size past which a parameter pickle is refused unread."""
 
 MAXIMUM_TEXT_BYTES: Final = 2**28
-"""The size past which a JSON or CSV file is refused unread."""
+"""The size past which a text or CSV file is refused unread."""
 
+MAXIMUM_JSON_BYTES: Final = 2**24
+"""The same for JSON, which takes thirty times its size in memory."""
+
+MAXIMUM_FIELDS: Final = 2**23
+"""How many fields of a CSV table are read: about a gigabyte in memory."""
+
+_MAXIMUM_LINE: Final = 2**20  # of a CSV file, in characters
+_MAXIMUM_SHARING: Final = 4  # times the file's size, in arrays that stand under several names
+_ZIP_END_BYTES: Final = 22
+_ZIP64_END_BYTES: Final = 56 + 20  # the record, and the locator that follows it
+_MAXIMUM_ZIP_DIRECTORY_BYTES: Final = 2**20  # a thousand entries and more
 _MAXIMUM_PARAMETER_OPCODES: Final = 100_000  # an array takes about 40
 _PARAMETER_NAME: Final = re.compile(r"([Ww]|b)([1-9][0-9]{0,3})")
 _CSV_SPECIAL: Final = re.compile(r'[,"\r\n]')
@@ -211,12 +222,13 @@ def read_bytes(path: Path, *, maximum_bytes: int) -> bytes:
 
     Raises:
         PipelineError: it is missing or cannot be read.
-        FormatError: it has more than `maximum_bytes`, or is no file.
+        FormatError: it has more than `maximum_bytes` (or half the machine's memory), or is no file.
     """
     with reading(path) as file:
         size = os.fstat(file.fileno()).st_size
-        if size > maximum_bytes:
-            raise FormatError(f"{path}: {size:,} bytes, where at most {maximum_bytes:,} are read")
+        maximum = min(maximum_bytes, runtime.memory_bytes() // 2)
+        if size > maximum:
+            raise FormatError(f"{path}: {size:,} bytes, where at most {maximum:,} are read")
         return file.read()
 
 
@@ -256,7 +268,7 @@ def read_json(path: Path) -> dict[str, Any]:
         PipelineError: the file is missing or cannot be read.
         FormatError: it is no JSON object, or holds NaN or Infinity.
     """
-    data = read_bytes(path, maximum_bytes=MAXIMUM_TEXT_BYTES)
+    data = read_bytes(path, maximum_bytes=MAXIMUM_JSON_BYTES)
     try:
         value = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
@@ -311,20 +323,32 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
     Raises:
         PipelineError: the file is missing or cannot be read.
-        FormatError: it is not UTF-8, has no header, a name twice, or a row of another width than the header.
+        FormatError: it is not UTF-8, has no header, a name twice, a row of another width than the header, or
+            more than `MAXIMUM_FIELDS` fields.
     """
     data = read_bytes(path, maximum_bytes=MAXIMUM_TEXT_BYTES)
+    table = csv.reader(_lines(io.TextIOWrapper(io.BytesIO(data), "utf-8", newline="")), strict=True)
     try:
-        lines = list(csv.reader(io.StringIO(data.decode("utf-8"), newline=""), strict=True))
+        header = next(table, None)
+        if header is None or len(set(header)) != len(header):
+            raise FormatError(f"{path}: not a CSV table: {'a column twice' if header else 'it is empty'}")
+        rows = []
+        for number, line in enumerate(table, start=2):
+            if len(line) != len(header):
+                raise FormatError(f"{path}: row {number} has {len(line)} values under {len(header)} columns")
+            if number * len(header) > MAXIMUM_FIELDS:
+                raise FormatError(f"{path}: a table of more than {MAXIMUM_FIELDS:,} fields")
+            rows.append(dict(zip(header, line, strict=True)))
     except (ValueError, csv.Error) as error:
         raise FormatError(f"{path}: not a CSV table: {error}") from None
-    if not lines or len(set(lines[0])) != len(lines[0]):
-        raise FormatError(f"{path}: not a CSV table: {'a column twice' if lines else 'it is empty'}")
-    header = lines[0]
-    for number, line in enumerate(lines[1:], start=2):
-        if len(line) != len(header):
-            raise FormatError(f"{path}: row {number} has {len(line)} values under {len(header)} columns")
-    return [dict(zip(header, line, strict=True)) for line in lines[1:]]
+    return rows
+
+
+def _lines(text: io.TextIOWrapper) -> Iterator[str]:
+    while line := text.readline(_MAXIMUM_LINE):
+        if len(line) == _MAXIMUM_LINE:
+            raise ValueError(f"a line of {_MAXIMUM_LINE:,} characters and more")
+        yield line
 
 
 # Arrays
@@ -358,11 +382,41 @@ def read_arrays(path: Path) -> dict[str, Array]:
         if not head.startswith(b"PK"):
             raise FormatError(f"{path}: expected an .npz file of arrays, found {describe(head)}")
         try:
+            size = os.fstat(file.fileno()).st_size
+            _check_directory(file, size)
             with zipfile.ZipFile(file) as archive:
-                entries = {entry.filename: entry for entry in archive.infolist()}
-                return {name.removesuffix(".npy"): _read_entry(archive, entries[name]) for name in entries}
+                entries = _entries(archive, size)
+                return {name: _read_entry(archive, entry) for name, entry in entries.items()}
         except (zipfile.BadZipFile, ValueError, EOFError, RuntimeError, TypeError, struct.error) as error:
             raise FormatError(f"{path}: damaged .npz file: {shorten(str(error))}") from None
+
+
+def _check_directory(file: BinaryIO, size: int) -> None:
+    """See that a zip file's list of entries is short: the standard library's reader takes all of it in.
+
+    Raises:
+        ValueError: it is long, or the file does not end as a zip file without a comment does.
+    """
+    file.seek(max(0, size - _ZIP64_END_BYTES - _ZIP_END_BYTES))
+    tail = file.read(_ZIP64_END_BYTES + _ZIP_END_BYTES)
+    end, end64 = tail[-_ZIP_END_BYTES:], tail[:-_ZIP_END_BYTES]
+    if not end.startswith(b"PK\5\6") or end[-2:] != b"\0\0":
+        raise ValueError("not a zip file: its end is missing, or is not ours")
+    length = int.from_bytes(end[12:16], "little")
+    if end64[56:].startswith(b"PK\6\7"):
+        length = max(length, int.from_bytes(end64[40:48], "little"))
+    if length > _MAXIMUM_ZIP_DIRECTORY_BYTES:
+        raise ValueError(f"a list of entries of {length:,} bytes")
+
+
+def _entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
+    entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
+    if len(entries) != len(archive.infolist()):
+        raise ValueError("an array is in it twice")
+    # Entries that claim more than there is, or that overlap, would multiply it.
+    if sum(entry.compress_size for entry in entries.values()) > size:
+        raise ValueError(f"its arrays claim more than its own {size:,} bytes")
+    return entries
 
 
 def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Array:
@@ -405,12 +459,13 @@ def map_npy(path: Path) -> Array:
             shape, order, element, offset = _npy_header(
                 file.read(_NPY_HEADER_BYTES), os.fstat(file.fileno()).st_size
             )
+            if math.prod(shape) == 0:
+                return np.empty(shape, element)
+            # As a plain array: the subclass costs time in every operation.
+            return np.asarray(np.memmap(file, element, "r", offset, shape, order))
+        # NumPy refuses too many axes, and too long ones even where there are no elements.
         except (ValueError, TypeError) as error:
             raise FormatError(f"{path}: {error}") from None
-        if math.prod(shape) == 0:
-            return np.empty(shape, element)
-        # As a plain array: the subclass costs time in every operation.
-        return np.asarray(np.memmap(file, element, "r", offset, shape, order))
 
 
 # Parameter pickles
@@ -448,6 +503,14 @@ def read_parameters(path: Path) -> dict[str, Array]:
     """
     data = read_bytes(path, maximum_bytes=MAXIMUM_PICKLE_BYTES)
     value = pickles.restricted_loads(data, name=str(path), maximum_opcodes=_MAXIMUM_PARAMETER_OPCODES)
+    # Views of the file cost nothing, but what is returned are copies.
+    arrays = value.values() if isinstance(value, dict) else ()
+    size = sum(item.nbytes for item in arrays if isinstance(item, np.ndarray))
+    if size > _MAXIMUM_SHARING * len(data):
+        raise FormatError(
+            f"{path}: expected a network's parameters, found one array under many names:"
+            f" {size:,} bytes in a file of {len(data):,}"
+        )
     return _checked_parameters(value, path)
 
 

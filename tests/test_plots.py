@@ -167,6 +167,36 @@ def sheet(count: int, names: list[str], shape: tuple[int, int, int] = (28, 28, 1
     return plots.contact_sheet(images(count, shape), labels, names, title=TITLE, subtitle=SUBTITLE)
 
 
+def disagreements(count: int, names: list[str], shape: tuple[int, int, int] = (28, 28, 1)) -> Figure:
+    actual = np.arange(count) % len(names)
+    first, second = (actual + np.arange(count) % 3) % len(names), (actual + 1) % len(names)
+    shares = np.linspace(1.0, 0.5, count)
+    return plots.disagreements(
+        images(count, shape),
+        actual,
+        (first, second),
+        (shares, 0.9 * shares),
+        names,
+        title=TITLE,
+        subtitle=SUBTITLE,
+    )
+
+
+def predictions(
+    count: int, names: list[str], shape: tuple[int, int, int] = (28, 28, 1), *, known: bool = True
+) -> Figure:
+    probabilities, labels = classified(len(names), count)
+    return plots.predictions(
+        images(count, shape),
+        [f"folder/image {index} of a rather long name.png" for index in range(count)],
+        probabilities,
+        labels.tolist() if known else [None] * count,
+        names,
+        title=TITLE,
+        subtitle=SUBTITLE,
+    )
+
+
 def grid(*sizes: int, missing: float = 0.1) -> Figure:
     random = np.random.default_rng(sum(sizes))
     names = ["hidden", "learning_rate", "regularization", "momentum", "decay"]
@@ -218,6 +248,16 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "sheet of 200, RGB": lambda: sheet(200, THINGS, (12, 12, 3)),
     "sheet, large and oblong": lambda: sheet(3, THINGS, (100, 1000, 3)),
     "sheet of dots": lambda: sheet(5, THINGS, (1, 1, 1)),
+    **{f"{count} disagreements": lambda count=count: disagreements(count, DIGITS) for count in (0, 1, 7, 40)},  # type: ignore[misc]  # the same
+    "disagreements, RGB, long names": lambda: disagreements(
+        5, [f"{k} is a class of a very long name indeed" for k in range(4)], (32, 32, 3)
+    ),
+    **{f"{count} predictions": lambda count=count: predictions(count, DIGITS) for count in (1, 2, 5, 12, 30)},  # type: ignore[misc]  # the same
+    "predictions, unknown": lambda: predictions(3, THINGS, (32, 32, 3), known=False),
+    "predictions among many": lambda: predictions(
+        4, [f"{name} number {k} of them" for k in range(10) for name in THINGS], (32, 32, 3)
+    ),
+    "predictions, one of two": lambda: predictions(1, ["cat", "dog"], (10, 200, 1)),
     "grid of three": lambda: grid(3, 5, 3),
     "grid of two": lambda: grid(5, 3),
     "grid of one": lambda: grid(5),
@@ -242,9 +282,9 @@ def test_a_figure_says_what_it_shows(name: str) -> None:
     assert TITLE in drawn(name).told
     assert not any(text.get_parse_math() for text in texts)
     assert any(text.get_text().startswith(SUBTITLE.split(maxsplit=1)[0]) for text in texts)
-    # Of several heat maps only the outer ones are labelled.
+    # Of several heat maps or charts only the outer ones are labelled.
     labelled = [axes.get_xlabel() or axes.get_ylabel() for axes in figure.axes if axes.axison]
-    assert all(labelled) or ("grid" in name and any(labelled))
+    assert all(labelled) or (("grid" in name or "predictions" in name) and any(labelled))
 
 
 @every_case
@@ -282,6 +322,8 @@ AGAIN = [
     "ROC",
     "weights, one",
     "7 mistakes",
+    "7 disagreements",
+    "2 predictions",
     "grid of two",
 ]
 

@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import DTypeLike
 
+from pipeline import runtime
 from pipeline.contents import HEAD_BYTES, describe
 from pipeline.errors import FormatError
 from pipeline.formats.streams import CHUNK_BYTES, Stream, open_stream
@@ -33,6 +34,7 @@ DTYPES: Final[Mapping[int, DTypeLike]] = {
 
 _MAXIMUM_RANK: Final = 64  # the axes that NumPy can hold; the format's own limit is 255
 _MAXIMUM_LENGTH: Final = 2**31  # lengths are signed four-byte integers
+_MAXIMUM_BYTES: Final = 2**63
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,17 @@ def read(path: Path) -> Array:
     """The array in a plain or gzip idx file, in this machine's byte order.
 
     Raises:
-        FormatError: it is no idx file, damaged, or has fewer or more bytes than its header promises.
+        FormatError: it is no idx file, damaged, has fewer or more bytes than its header promises, or more
+            than the machine has memory.
         PipelineError: it is missing or cannot be read.
     """
     with open_stream(path) as stream:
         header = _header(stream)
+        if header.data_bytes > (memory_bytes := runtime.memory_bytes()):
+            raise FormatError(
+                f"{path}: an array of shape {header.shape} takes {header.data_bytes:,} bytes,"
+                f" more than this machine's memory of {memory_bytes:,}"
+            )
         array = np.empty(header.shape, header.dtype)
         flat = array.reshape(-1).view(np.uint8)
         start = 0
@@ -144,7 +152,9 @@ def _header(stream: Stream) -> Header:
         raise FormatError(f"{stream.path}: cut off inside the header")
     shape = tuple(np.frombuffer(lengths, ">u4").tolist())
     header = Header(np.dtype(DTYPES[magic[2]]), shape)
-    if max(shape) >= _MAXIMUM_LENGTH:
+    # The second is NumPy's own limit, which holds even where another axis has no length at all.
+    reach = math.prod(length or 1 for length in shape) * header.dtype.itemsize
+    if max(shape) >= _MAXIMUM_LENGTH or (header.data_bytes == 0 and reach >= _MAXIMUM_BYTES):
         raise FormatError(f"{stream.path}: an axis is negative or too long: shape {shape}")
     left = stream.maximum_bytes - stream.position
     if header.data_bytes > left or (header.data_bytes != left and not stream.is_gzip):

@@ -17,7 +17,10 @@ MAXIMUM_ARCHIVE_BYTES: Final = 2**30
 """How much of an archive's contents is read; the CIFAR archives hold 0.2 GB."""
 
 _BLOCK: Final = tarfile.BLOCKSIZE
+# An archive of nothing but headers packs a thousandfold, and each costs time. CIFAR's have eight members.
+_MAXIMUM_HEADERS: Final = 4096
 _MAXIMUM_EXTENSION_BYTES: Final = 2**16
+_MAXIMUM_EXTENSIONS_BYTES: Final = 2**22
 _MAXIMUM_PADDING_BYTES: Final = 2**20
 _KINDS: Final = {
     tarfile.SYMTYPE: "a symbolic link",
@@ -45,8 +48,8 @@ def read_members(
         Name and content.
 
     Raises:
-        FormatError: it is no tar archive, damaged, cut off or too large, or a wanted member is there twice,
-            too large, or no regular file.
+        FormatError: it is no tar archive, damaged, cut off or too large, has thousands of members, or a
+            wanted one is there twice, too large, or no regular file.
         PipelineError: the archive cannot be read.
     """
     found: set[str] = set()
@@ -73,7 +76,8 @@ def read_members(
 def _headers(stream: Stream) -> Iterator[tuple[str, tarfile.TarInfo]]:
     """Each member's full name and header; the stream then stands at its content, which has to be read."""
     extended: dict[str, str] = {}
-    while True:
+    extensions_bytes = 0
+    for _ in range(_MAXIMUM_HEADERS):
         start = stream.position
         block = stream.read(_BLOCK)
         if not block.strip(b"\0") and (start or block):
@@ -92,6 +96,9 @@ def _headers(stream: Stream) -> Iterator[tuple[str, tarfile.TarInfo]]:
             )
         if member.type in (tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME):
             extended |= _extension(stream, member)
+            extensions_bytes += member.size
+            if extensions_bytes > _MAXIMUM_EXTENSIONS_BYTES:
+                raise FormatError(f"{stream.path}: too many extended tar headers")
             continue
         if member.type in (tarfile.XGLTYPE, tarfile.GNUTYPE_LONGLINK):
             _skip(stream, member.size)
@@ -101,6 +108,7 @@ def _headers(stream: Stream) -> Iterator[tuple[str, tarfile.TarInfo]]:
         name = extended.get("path", member.name)
         extended = {}
         yield name.removeprefix("./"), member
+    raise FormatError(f"{stream.path}: more than {_MAXIMUM_HEADERS:,} members in the tar archive")
 
 
 def _extension(stream: Stream, member: tarfile.TarInfo) -> dict[str, str]:
