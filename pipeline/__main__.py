@@ -1,0 +1,263 @@
+"""The command line: ``python -m pipeline COMMAND``, also installed as ``pipeline``.
+
+Each command's module is imported when it runs, so that `--help` is quick and so that the runtime tier can
+still be chosen before NumPy is loaded.
+"""
+
+import argparse
+import contextlib
+import importlib
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Final
+
+from pipeline import __version__, runtime
+from pipeline.errors import ConfigError, PipelineError, UsageError
+
+if TYPE_CHECKING:
+    from pipeline.layout import Layout
+
+_EXPERIMENT_STAGES: Final = {
+    "split": "choose the train, valid and test parts of an experiment",
+    "evaluate": "measure an experiment's trained parameters on every part",
+    "plot": "draw an experiment's pictures",
+}
+# Each is a module of pipeline.commands with EXAMPLE, add_arguments(parser) and run(layout, options).
+_COMMANDS: Final = {
+    "check-gradients": "compare the analytic gradients with central differences",
+    "compare": "compare two parameter pickles on the same images",
+    "predict": "classify images with trained parameters",
+    "results": "write the table of published and own results",
+    "show": "look at images of a data set",
+    "source": "select the source in params.yaml",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0, 1 for a failure told in a line or two, 2 for bad usage."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    try:
+        code = _outcome([argument for argument in given if argument != "--debug"], debug=debug)
+        # At exit it would be too late for a reader that has gone.
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python would complain again at exit.
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nowhere, stream.fileno())
+        return 1
+    return code
+
+
+def _outcome(given: list[str], *, debug: bool) -> int:
+    try:
+        return _run(given)
+    except SystemExit as stop:
+        # So argparse and Hydra end, after --help or a complaint.
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except BrokenPipeError:
+        raise
+    except (PipelineError, OSError, MemoryError) as error:
+        if debug:
+            traceback.print_exc()
+        _complain(_told(error))
+        return 2 if isinstance(error, UsageError) else 1
+    except ModuleNotFoundError as error:
+        if debug or (error.name or "").split(".")[0] == "pipeline":
+            raise
+        _complain(
+            f"{error.name} is not installed for {sys.executable}.\n"
+            "Set up and use the checkout's own environment: make setup && . .venv/bin/activate"
+        )
+        return 1
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return 130
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return f"not enough memory: {error}"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return str(error)
+
+
+def _complain(text: str) -> None:
+    sys.stderr.write(f"pipeline: {text}\n")
+
+
+def _run(given: list[str]) -> int:
+    if runtime.active() is None and "numpy" not in sys.modules:
+        # PIPELINE_RUNTIME was wrong when the package was imported: now it can be told.
+        runtime.activate()
+    if given[:1] == ["train"] and _is_hydra(given[1:]):
+        return _train_application(given[1:])
+    parser = _parser(next((argument for argument in given if not argument.startswith("-")), None))
+    options = parser.parse_args(given)
+    if options.command is None:
+        parser.print_help()
+        return 2
+    from pipeline.stages import guard  # noqa: PLC0415  (not needed for --help)
+
+    guard.remember_code()
+    from pipeline.layout import Layout, find_root  # noqa: PLC0415  (the same)
+
+    action: Callable[[Layout, argparse.Namespace], None] = options.action
+    action(Layout(find_root()), options)
+    return 0
+
+
+def _parser(chosen: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pipeline",
+        description="MNIST and CIFAR-10 from raw files to a trained and measured NumPy perceptron.",
+        epilog="Usually `dvc repro` calls these commands. pipeline COMMAND --help has an example of each.",
+    )
+    parser.add_argument("--version", action="version", version=f"pipeline {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of a failure")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+
+    def command(name: str, text: str, example: str) -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            epilog=f"Example: pipeline {example}",
+        )
+
+    for name, text in (
+        ("fetch", "download the files of a data set, or draw its stand-in"),
+        ("parse", "turn the files of a data set into arrays"),
+    ):
+        data = command(name, text, f"{name} mnist --source official")
+        data.add_argument("dataset", help="a name from conf/dataset/")
+        data.add_argument("--source", default="bundled", help="bundled (the default) or official")
+        data.add_argument(
+            "overrides",
+            nargs="*",
+            metavar="KEY=VALUE",
+            help="change a key of conf/dataset/DATASET.yaml, such as sources.official.files.archive.sha256=…",
+        )
+        data.set_defaults(action=_data_stage)
+    compose = command(
+        "compose", "write the resolved configuration of an experiment", "compose mnist_two_layer"
+    )
+    compose.add_argument("experiment", help="a name from params.yaml")
+    compose.set_defaults(action=_compose)
+    for name, text in _EXPERIMENT_STAGES.items():
+        stage = command(name, text, f"{name} mnist_two_layer")
+        stage.add_argument("experiment", help="a name from params.yaml, already composed")
+        stage.set_defaults(action=_experiment_stage)
+    train = command("train", "train an experiment, or anything by overrides", "train mnist_two_layer")
+    train.description = (
+        "With the name of a composed experiment: its train stage, into outputs/. With Hydra overrides: split,"
+        " train, evaluate and plot that configuration into runs/ (--hydra-help has Hydra's flags,"
+        " --choices what can be overridden)."
+    )
+    train.epilog = "Example: pipeline train experiment=mnist_two_layer optimizer.learning_rate=0.2"
+    train.add_argument("experiment", metavar="EXPERIMENT | KEY=VALUE …", help="see above")
+    train.set_defaults(action=_experiment_stage)
+    for name, text in _COMMANDS.items():
+        if name != chosen:
+            commands.add_parser(name, help=text)
+            continue
+        # Only the chosen command's module is imported.
+        module = importlib.import_module(f"pipeline.commands.{name.replace('-', '_')}")
+        own = command(name, text, module.EXAMPLE)
+        module.add_arguments(own)
+        own.set_defaults(action=module.run)
+    return parser
+
+
+def _data_stage(layout: "Layout", options: argparse.Namespace) -> None:
+    _runner().run_data_stage(layout, options.command, options.dataset, options.source, options.overrides)
+
+
+def _experiment_stage(layout: "Layout", options: argparse.Namespace) -> None:
+    _runner().run_experiment_stage(layout, options.command, options.experiment)
+
+
+def _compose(layout: "Layout", options: argparse.Namespace) -> None:
+    _runner().run_compose_stage(layout, options.experiment)
+
+
+def _runner() -> ModuleType:
+    return importlib.import_module("pipeline.stages.runner")
+
+
+def _is_hydra(arguments: Sequence[str]) -> bool:
+    return not {"-h", "--help"} & set(arguments) and any(
+        "=" in argument or argument.startswith(("-", "~")) for argument in arguments
+    )
+
+
+def _train_application(arguments: list[str]) -> int:
+    """Let Hydra compose (and sweep over) a configuration, its complaints in our own words."""
+    import hydra  # noqa: PLC0415  (slow to import)
+    from hydra.core.hydra_config import HydraConfig  # noqa: PLC0415  (the same)
+    from omegaconf import DictConfig  # noqa: PLC0415  (the same)
+
+    from pipeline.config import compose, told  # noqa: PLC0415  (the same)
+    from pipeline.layout import Layout, find_root  # noqa: PLC0415  (not needed for --help)
+
+    layout = Layout(find_root())
+    failures: list[Exception] = []
+
+    @hydra.main(version_base="1.3", config_path=str(layout.conf), config_name="config")
+    def application(composed: DictConfig) -> None:
+        folder = Path(HydraConfig.get().runtime.output_dir)
+        try:
+            importlib.import_module("pipeline.stages.adhoc").run(layout, composed, folder)
+        except PipelineError as error:
+            # The other jobs of a sweep go on.
+            _complain(str(error))
+            failures.append(error)
+        except Exception as error:
+            failures.append(error)
+            raise
+
+    if not any(argument.startswith("-") for argument in arguments):
+        names = [argument for argument in arguments if re.fullmatch(r"[\w-]+", argument)]
+        if names:
+            raise UsageError(f"{names[0]}: beside overrides an experiment is given as experiment={names[0]}")
+        # Before Hydra makes a folder for the run.
+        compose(layout.conf, arguments)
+    with _as_hydra_program(layout.root, arguments):
+        try:
+            application()
+        except Exception as error:
+            # Or runs/ cannot be written.
+            if error in failures or getattr(error, "errno", None) is not None:
+                raise
+            raise ConfigError(told(error)) from error
+    if failures:
+        return 2 if all(isinstance(failure, UsageError) for failure in failures) else 1
+    return 0
+
+
+@contextlib.contextmanager
+def _as_hydra_program(root: Path, arguments: Sequence[str]) -> Iterator[None]:
+    """What Hydra takes from the process: its arguments, where runs/ is, that errors are left to `main`."""
+    before = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv = ["pipeline train", *("--help" if given == "--choices" else given for given in arguments)]
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        with contextlib.chdir(root):
+            yield
+    finally:
+        sys.argv = before[0]
+        if before[1] is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = before[1]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,35 @@
+"""source: select bundled or official data in params.yaml, leaving everything else in it as it is."""
+
+import argparse
+import re
+
+from pipeline.errors import ConfigError
+from pipeline.layout import Layout
+from pipeline.progress import say
+
+_LINE = re.compile(r"^source:[ \t]*\S+", re.MULTILINE)
+
+
+EXAMPLE = "source official"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("name", choices=("bundled", "official"))
+
+
+def run(layout: Layout, options: argparse.Namespace) -> None:
+    """Put ``source: NAME`` into params.yaml.
+
+    Raises:
+        ConfigError: params.yaml has no line for it.
+    """
+    from pipeline.storage import MAXIMUM_TEXT_BYTES, read_bytes, write_text  # noqa: PLC0415  (not for --help)
+
+    text = read_bytes(layout.params, maximum_bytes=MAXIMUM_TEXT_BYTES).decode("utf-8")
+    changed, count = _LINE.subn(f"source: {options.name}", text)
+    if count != 1:
+        raise ConfigError(f"{layout.params}: expected one line `source: NAME`, found {count}")
+    if changed != text:
+        write_text(layout.params, changed)
+        say(f"params.yaml: source is now {options.name} (git checkout params.yaml puts it back)")

@@ -1,0 +1,133 @@
+"""evaluate: measure the trained parameters on every part, and the test part in detail."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import metrics, search
+from pipeline.config import Config
+from pipeline.errors import FormatError
+from pipeline.layout import Layout, Results
+from pipeline.nn.arrays import Floats, Integers
+from pipeline.progress import say
+from pipeline.search import Outcome
+from pipeline.stages.data import load_parts
+from pipeline.storage import read_csv, read_parameters, write_arrays, write_csv, write_json
+from pipeline.training import Evaluator, evaluate_parts, network_of
+
+
+def inputs(layout: Layout, config: Config) -> list[Path]:
+    """What the stage reads."""
+    results = layout.results(config.name)
+    return [
+        layout.parsed(config.source, config.dataset.name),
+        results.split,
+        results.parameters,
+        results.trials,
+    ]
+
+
+def trained_config(config: Config, results: Results) -> Config:
+    """The configuration whose parameters were kept: the best trial's, or the only one.
+
+    Raises:
+        PipelineError: trials.csv is missing, damaged, or of another search.
+    """
+    trials = search.trials(config)
+    try:
+        outcomes = [
+            Outcome(int(row["trial"]), float(row["valid_accuracy"] or "nan"), row["error"])
+            for row in read_csv(results.trials)
+        ]
+    except (KeyError, ValueError) as error:
+        raise FormatError(f"{results.trials}: not a table of trials: {error}") from None
+    if [outcome.number for outcome in outcomes] != [trial.number for trial in trials]:
+        raise FormatError(
+            f"{results.trials}: expected the configuration's {len(trials)} trials, found {len(outcomes)};"
+            f" train it again: dvc repro train@{config.name}"
+        )
+    return trials[search.best(outcomes).number].config
+
+
+def run(layout: Layout, config: Config, results: Results) -> None:
+    """Write metrics.json, per_class.csv, roc.csv, predictions.csv and probabilities.npz.
+
+    Raises:
+        PipelineError: an input is missing or damaged, or the parameters do not fit the configuration.
+    """
+    trained = trained_config(config, results)
+    parts = load_parts(layout.parsed(config.source, config.dataset.name), results)
+    network = network_of(trained)
+    named = read_parameters(results.parameters)
+    try:
+        parameters = network.flatten(named)
+    except FormatError as error:
+        raise FormatError(f"{results.parameters}: {error}") from None
+    measured: dict[str, Any] = {
+        name: {"accuracy": found.accuracy, "loss": found.loss}
+        for name, found in evaluate_parts(trained, parameters, parts.statistics, parts.by_name()).items()
+    }
+    probabilities = Evaluator(network, trained.loss.name, parts.statistics).probabilities(
+        parameters, parts.test
+    )
+    labels = parts.test.labels[parts.test.indices].astype(np.int64)
+    measured["test"]["expected_calibration_error"] = metrics.expected_calibration_error(probabilities, labels)
+    write_json(
+        results.metrics,
+        {"source": config.source, "dataset": config.title, "runtime": config.runtime.name, **measured},
+    )
+    _write_details(results, config, parts.test.indices, labels, probabilities)
+    shown = ", ".join(f"{name} {100 * values['accuracy']:.2f} %" for name, values in measured.items())
+    say(f"{config.name} on {config.title}: accuracy {shown}")
+
+
+def _write_details(
+    results: Results, config: Config, indices: Integers, labels: Integers, probabilities: Floats
+) -> None:
+    predicted = probabilities.argmax(axis=1)
+    confusion = metrics.confusion_matrix(labels, predicted, len(config.classes))
+    scores = metrics.per_class(confusion)
+    areas = [
+        metrics.roc_area(metrics.roc_curve(probabilities[:, index], labels == index))
+        for index in range(len(config.classes))
+    ]
+    write_csv(
+        results.per_class,
+        ("class", "precision", "recall", "f1", "roc_area", "images"),
+        (
+            (
+                name,
+                scores.precision[index],
+                scores.recall[index],
+                scores.f1[index],
+                None if np.isnan(areas[index]) else areas[index],
+                int(scores.support[index]),
+            )
+            for index, name in enumerate(config.classes)
+        ),
+    )
+    curve = metrics.micro_average_roc_curve(probabilities, labels)
+    kept = metrics.thin_curve(curve.false_positive_rate, curve.true_positive_rate)
+    write_arrays(results.probabilities, probabilities=probabilities, labels=labels, images=indices)
+    write_csv(
+        results.roc,
+        ("false_positive_rate", "true_positive_rate"),
+        zip(curve.false_positive_rate[kept], curve.true_positive_rate[kept], strict=True),
+    )
+    rows = np.arange(len(labels))
+    write_csv(
+        results.predictions,
+        ("image", "actual", "predicted", "probability", "probability_of_actual"),
+        (
+            (int(image), config.classes[actual], config.classes[guess], float(sure), float(right))
+            for image, actual, guess, sure, right in zip(
+                indices,
+                labels,
+                predicted,
+                probabilities[rows, predicted],
+                probabilities[rows, labels],
+                strict=True,
+            )
+        ),
+    )

@@ -1,0 +1,129 @@
+"""plot: draw an experiment's pictures into its plots folder."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from pipeline import images, metrics, plots, search
+from pipeline.config import Config
+from pipeline.layout import Layout, Results
+from pipeline.progress import say
+from pipeline.stages.evaluate import trained_config
+from pipeline.storage import atomic_write, read_arrays, read_csv, read_parameters
+from pipeline.training import initial_parameters, network_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_MISTAKES: Final = 40
+
+
+def inputs(layout: Layout, config: Config) -> list[Path]:
+    """What the stage reads."""
+    results = layout.results(config.name)
+    return [
+        layout.parsed(config.source, config.dataset.name),
+        results.parameters,
+        results.history,
+        results.steps,
+        results.trials,
+        results.probabilities,
+    ]
+
+
+def run(layout: Layout, config: Config, results: Results) -> None:
+    """Write one PNG per picture.
+
+    Raises:
+        PipelineError: an input is missing or damaged.
+    """
+    names = []
+    for name, figure in _figures(layout, config, results):
+        with atomic_write(results.plots / f"{name}.png") as stream:
+            plots.save(figure, stream)
+        names.append(name)
+    say(f"{config.name}: {', '.join(names)}")
+
+
+def _figures(layout: Layout, config: Config, results: Results) -> Iterator[tuple[str, "Figure"]]:
+    title, subtitle = config.name, config.title
+    history = read_csv(results.history)
+    columns = {
+        name: np.array([float(row[name] or "nan") for row in history])
+        for name in (history[0] if history else ())
+    }
+    yield "training_curves", plots.training_curves(columns, title=title, subtitle=subtitle)
+    steps = read_csv(results.steps)
+    yield (
+        "step_losses",
+        plots.step_losses(
+            np.array([int(row["step"]) + 1 for row in steps]),
+            np.array([float(row["loss"]) for row in steps]),
+            title=title,
+            subtitle=subtitle,
+        ),
+    )
+    yield "first_layer_weights", _weights(config, results, title, subtitle)
+    yield from _test_figures(layout, config, results)
+    if len(search.trials(config)) > 1:
+        yield "search", _search_map(config, results, title, subtitle)
+
+
+def _weights(config: Config, results: Results, title: str, subtitle: str) -> "Figure":
+    trained = trained_config(config, results)
+    height, width, channels = config.dataset.image_shape
+    before = network_of(trained).views(initial_parameters(trained))
+    return plots.first_layer_weights(
+        read_parameters(results.parameters)["W1"],
+        (height, width, channels),
+        title=title,
+        subtitle=subtitle,
+        before=before["W1"],
+    )
+
+
+def _test_figures(layout: Layout, config: Config, results: Results) -> Iterator[tuple[str, "Figure"]]:
+    title, subtitle = config.name, f"{config.title}, test part"
+    arrays = read_arrays(results.probabilities)
+    probabilities, labels = arrays["probabilities"], arrays["labels"]
+    predicted = probabilities.argmax(axis=1)
+    matrix = metrics.confusion_matrix(labels, predicted, len(config.classes))
+    yield "confusion_matrix", plots.confusion(matrix, config.classes, title=title, subtitle=subtitle)
+    bins = metrics.calibration_bins(probabilities.max(axis=1), predicted == labels)
+    yield "calibration", plots.reliability(bins, title=title, subtitle=subtitle)
+    curves = {"all classes": metrics.micro_average_roc_curve(probabilities, labels)}
+    for index, name in enumerate(config.classes):
+        curves[name] = metrics.roc_curve(probabilities[:, index], labels == index)
+    areas = {name: metrics.roc_area(curve) for name, curve in curves.items()}
+    yield "roc", plots.roc(curves, title=title, subtitle=subtitle, areas=areas)
+    worst = metrics.worst_mistakes(probabilities, labels, _MISTAKES)
+    tested = images.load(layout.parsed(config.source, config.dataset.name), "test").images
+    yield (
+        "mistakes",
+        plots.mistakes(
+            tested[arrays["images"][worst]],
+            labels[worst],
+            predicted[worst],
+            probabilities[worst, predicted[worst]],
+            probabilities[worst, labels[worst]],
+            config.classes,
+            title=title,
+            subtitle=subtitle,
+        ),
+    )
+
+
+def _search_map(config: Config, results: Results, title: str, subtitle: str) -> "Figure":
+    axes = {name: [_label(value) for value in values] for name, values in config.search.axes().items()}
+    scores = np.array([float(row["valid_accuracy"] or "nan") for row in read_csv(results.trials)])
+    return plots.grid_heat_maps(
+        axes, scores.reshape([len(values) for values in axes.values()]), title=title, subtitle=subtitle
+    )
+
+
+def _label(value: object) -> str:
+    if isinstance(value, list):
+        return "-".join(_label(item) for item in value)
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,47 @@
+"""results: write outputs/results.md and outputs/results.json over all experiments in params.yaml."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline import results as tables
+from pipeline.config import Config, read_config, read_params
+from pipeline.layout import Layout, Results
+from pipeline.storage import read_csv, read_json, write_json, write_text
+
+
+def inputs(layout: Layout) -> list[Path]:
+    """What the stage reads."""
+    folders = [layout.results(name) for name in _names(layout)]
+    return [path for found in folders for path in (found.config, found.metrics, found.steps)]
+
+
+def run(layout: Layout) -> None:
+    """Write the table of what `dvc repro` made.
+
+    Raises:
+        PipelineError: an experiment has not been run.
+    """
+    found = configs(layout)
+    table = [row for config in found for row in tables.rows(config, [figures(layout.results(config.name))])]
+    write_text(layout.results_table, tables.as_markdown(table, texts(found)))
+    write_json(layout.results_data, tables.as_json(table, texts(found)))
+
+
+def configs(layout: Layout) -> list[Config]:
+    """The composed configurations of the experiments in params.yaml, in its order."""
+    return [read_config(layout.results(name).config) for name in _names(layout)]
+
+
+def texts(found: Sequence[Config]) -> dict[str, str]:
+    """Experiment -> what was published about it, in words."""
+    return {config.name: config.published.text if config.published else "" for config in found}
+
+
+def figures(found: Results) -> dict[str, float]:
+    """The figures of one run by measure."""
+    losses = [float(row["loss"]) for row in read_csv(found.steps)]
+    return tables.measured(read_json(found.metrics), losses)
+
+
+def _names(layout: Layout) -> list[str]:
+    return list(read_params(layout.params).experiments)

@@ -1,0 +1,64 @@
+"""split: choose the train, valid and test parts, and learn the preprocessing from the train part."""
+
+from pathlib import Path
+
+import numpy as np
+
+from pipeline import images, preprocessing, splitting
+from pipeline.config import Config
+from pipeline.errors import ConfigError
+from pipeline.layout import Layout, Results
+from pipeline.nn.arrays import random_source
+from pipeline.progress import say
+from pipeline.stages.data import flat_pixels
+from pipeline.storage import write_arrays
+
+# A stream of its own, so that a random split and the training that follows share no draws.
+_STREAM = 1
+
+
+def inputs(layout: Layout, config: Config) -> list[Path]:
+    """What the stage reads."""
+    return [layout.parsed(config.source, config.dataset.name)]
+
+
+def run(layout: Layout, config: Config, results: Results) -> None:
+    """Write split.npz: the index arrays train, valid and test, the divisor, and any mean and deviation.
+
+    Raises:
+        ConfigError: the split does not fit the data set.
+    """
+    parsed = layout.parsed(config.source, config.dataset.name)
+    train, test = (images.load(parsed, part) for part in ("train", "test"))
+    if train.images.shape[1:] != tuple(config.dataset.image_shape):
+        raise ConfigError(
+            f"dataset.image_shape={config.dataset.image_shape}: the images in {parsed} have the shape"
+            f" {list(train.images.shape[1:])}"
+        )
+    settings = splitting.SplitSettings(
+        train_count=config.split.train_count,
+        valid_count=config.split.valid_count,
+        test_count=config.split.test_count,
+        train_fraction=config.split.train_fraction,
+        valid_fraction=config.split.valid_fraction,
+    )
+    chosen = splitting.split(
+        config.split.name,
+        train.labels,
+        test.labels,
+        settings,
+        random_source(config.random, config.seed, _STREAM),
+    )
+    statistics = preprocessing.learn(
+        config.preprocess.name, flat_pixels(train.images), chosen.train, config.dataset.image_shape[-1]
+    )
+    learnt = {"mean": statistics.mean, "deviation": statistics.deviation}
+    write_arrays(
+        results.split,
+        train=chosen.train,
+        valid=chosen.valid,
+        test=chosen.test,
+        divisor=np.array(statistics.divisor),
+        **{name: array for name, array in learnt.items() if array is not None},
+    )
+    say(f"{len(chosen.train):,} train, {len(chosen.valid):,} valid and {len(chosen.test):,} test images")

@@ -1,0 +1,195 @@
+"""The registries, conf/, params.yaml and dvc.yaml against each other."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from pipeline import config as configuration
+from pipeline import runtime, search, training
+from pipeline.datasets import FORMATS, ROLES
+from pipeline.nn.activations import ACTIVATIONS
+from pipeline.nn.arrays import RANDOM_SOURCES
+from pipeline.nn.gradients import GRADIENTS
+from pipeline.nn.initializers import INITIALIZERS
+from pipeline.nn.losses import LOSSES
+from pipeline.nn.optimizers import OPTIMIZERS
+from pipeline.nn.regularization import REGULARIZERS
+from pipeline.nn.schedules import SCHEDULES
+from pipeline.preprocessing import PREPROCESSORS
+from pipeline.splitting import SPLITTERS
+from pipeline.standins import DRAWINGS
+from pipeline.validation import check_names
+
+ROOT = Path(__file__).resolve().parent.parent
+CONF = ROOT / "conf"
+PARAMS = configuration.read_params(ROOT / "params.yaml")
+STAGES = OmegaConf.to_container(OmegaConf.load(ROOT / "dvc.yaml"), resolve=False)["stages"]
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+DATASETS = sorted(path.stem for path in (CONF / "dataset").glob("*.yaml"))
+DATA_STAGES = ("fetch", "parse")
+# Inside `do` for a stage of many, at the top for a single one.
+DEFINITIONS = {name: stage.get("do", stage) for name, stage in STAGES.items()}
+
+
+def options(group: str) -> set[str]:
+    return {path.stem for path in (CONF / group).glob("*.yaml")}
+
+
+@pytest.mark.parametrize(
+    ("group", "registry"),
+    [
+        ("preprocess", PREPROCESSORS),
+        ("initializer", INITIALIZERS),
+        ("loss", LOSSES),
+        ("regularizer", REGULARIZERS),
+        ("optimizer", OPTIMIZERS),
+        ("schedule", SCHEDULES),
+        ("search", search.STRATEGIES),
+        ("runtime", runtime.TIERS),
+    ],
+)
+def test_a_choice_has_one_file_for_every_name_in_its_registry(group: str, registry: object) -> None:
+    assert options(group) == set(registry)  # type: ignore[call-overload]  # registries are mappings of many kinds
+    for name in options(group):
+        assert OmegaConf.load(CONF / group / f"{name}.yaml")["name"] == name
+
+
+@pytest.mark.parametrize("group", ["optimizer", "schedule"])
+def test_the_hyperparameters_in_conf_are_those_of_the_registry(group: str) -> None:
+    registry = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}[group]
+    for name, entry in registry.items():
+        given = OmegaConf.to_container(OmegaConf.load(CONF / group / f"{name}.yaml"))
+        settings = {key: value for key, value in given.items() if key not in {"name", "learning_rate"}}
+        assert settings == dict(entry.defaults)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("source", ["bundled", "official"])
+def test_every_experiment_composes_and_names_itself(experiment: str, source: str) -> None:
+    config = configuration.compose(CONF, [f"experiment={experiment}", f"source={source}"])
+    assert config.name == experiment
+    assert config.published is not None
+    check_names(config)
+
+
+@pytest.mark.parametrize(
+    ("group", "option"),
+    [(path.parent.name, path.stem) for path in sorted(CONF.glob("*/*.yaml"))],
+)
+def test_every_file_in_conf_can_be_chosen(group: str, option: str) -> None:
+    needs = {"search=grid": ["search.space={seed:[1,2]}", "split=mnist_50_10_10"]}.get(
+        f"{group}={option}", []
+    )
+    if group == "search" and option == "grid":
+        needs = ["+search.space.seed=[1,2]", "split=mnist_50_10_10"]
+    if group == "training" and option == "numerical":
+        needs = ["dtype=float64"]
+    check_names(configuration.compose(CONF, [f"{group}={option}", "source=official", *needs]))
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_every_data_set_is_sound(name: str) -> None:
+    dataset = configuration.read_dataset(CONF, name)
+    assert dataset.name == name
+    assert dataset.format in FORMATS
+    for source in dataset.sources.values():
+        assert set(source.files) == set(ROLES[dataset.format])
+        assert source.drawing is None or source.drawing in DRAWINGS
+        assert all(mirror.startswith("https://") for mirror in source.mirrors)
+
+
+def test_every_name_in_the_code_can_be_reached_from_a_configuration() -> None:
+    for values in (
+        *({"model.activation": name} for name in ACTIVATIONS),
+        *({"random": name} for name in RANDOM_SOURCES),
+        *({"training.sampling": name} for name in training.SAMPLERS),
+        *({"training.gradient": name, "dtype": "float64"} for name in GRADIENTS),
+        *({"split.name": name} for name in SPLITTERS),
+    ):
+        config = configuration.compose(CONF, ["source=official"])
+        check_names(configuration.replace(config, values))
+
+
+def test_params_lists_what_conf_defines() -> None:
+    assert set(PARAMS.experiments) == set(EXPERIMENTS)
+    assert set(PARAMS.datasets) <= set(DATASETS)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_params_and_the_experiment_agree_about_the_data_set(experiment: str) -> None:
+    alone = configuration.compose(CONF, [f"experiment={experiment}"])
+    assert PARAMS.experiments[experiment].dataset == alone.dataset.name
+    assert alone.dataset.name in PARAMS.datasets
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Dotted names of the package's own modules that a file imports, at the top or inside functions."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def source_file(module: str) -> Path | None:
+    base = ROOT / Path(*module.split("."))
+    return next((path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()), None)
+
+
+def import_closure(modules: list[str]) -> set[str]:
+    """Repository paths of all source files of the package that importing `modules` can load."""
+    found: set[Path] = set()
+    waiting = list(modules)
+    while waiting:
+        module = waiting.pop()
+        path = source_file(module)
+        if not module.startswith("pipeline") or path is None or path in found:
+            continue
+        found.add(path)
+        waiting += imports_of(path)
+        waiting += [module.rpartition(".")[0]]
+    return {path.relative_to(ROOT).as_posix() for path in found}
+
+
+def code_of_stage(stage: str) -> set[str]:
+    # __main__ only parses the command line: a new command has no bearing on any result.
+    return import_closure(["pipeline.stages.runner", f"pipeline.stages.{stage}"])
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_dvc_waits_for_exactly_the_code_that_a_stage_imports(stage: str) -> None:
+    listed = {
+        file.relative_to(ROOT).as_posix()
+        for dependency in DEFINITIONS[stage]["deps"]
+        if dependency.startswith("pipeline/")
+        for file in ([ROOT / dependency] if dependency.endswith(".py") else (ROOT / dependency).rglob("*.py"))
+    }
+    assert listed == code_of_stage(stage)
+
+
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage not in DATA_STAGES])
+def test_dvc_watches_only_parameters_that_a_configuration_has(stage: str) -> None:
+    config = OmegaConf.create(
+        configuration.to_yaml(configuration.compose(CONF, ["experiment=mnist_two_layer"]))
+    )
+    for entry in DEFINITIONS[stage]["params"]:
+        if isinstance(entry, dict):
+            (keys,) = entry.values()
+            for key in keys:
+                assert OmegaConf.select(config, key.replace("${source}", "bundled")) is not None, key
+
+
+def test_stages_modules_and_commands_have_one_name() -> None:
+    for stage, definition in DEFINITIONS.items():
+        assert (ROOT / "pipeline" / "stages" / f"{stage}.py").is_file()
+        assert definition["cmd"].split()[:4] == ["python", "-m", "pipeline", stage]
+
+
+def test_the_table_of_results_waits_for_every_experiment() -> None:
+    listed = {path for path in DEFINITIONS["results"]["deps"] if path.startswith("outputs/")}
+    names = ("config.yaml", "metrics.json", "steps.csv")
+    assert listed == {f"outputs/{experiment}/{name}" for experiment in EXPERIMENTS for name in names}
