@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline import config as configuration
@@ -212,6 +212,9 @@ def test_the_history_has_the_rate_of_each_epochs_last_step(schedule: str) -> Non
 
 @examples
 @given(count=st.integers(1, 10**7), batch_size=st.integers(1, 10**4))
+@example(count=600_001, batch_size=10_000)
+@example(count=600_000, batch_size=10_000)
+@example(count=2**53 + 1, batch_size=1)
 def test_an_epoch_is_a_whole_number_of_steps(count: int, batch_size: int) -> None:
     found = steps_per_epoch(count, batch_size)
     assert type(found) is int
@@ -327,19 +330,30 @@ def test_drawing_with_replacement_draws_everything_alike(source: str) -> None:
 
 
 @every_sampler
-def test_the_loop_takes_its_batches_from_the_sampler(sampling: str) -> None:
-    # The same batches, fed to a loop of one's own.
-    config = toy_config(dtype="float64", training__sampling=sampling, training__epochs=2)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_the_loop_takes_batches_from_the_sampler_and_rates_from_the_schedule(
+    sampling: str, schedule: str
+) -> None:
+    # The same batches and rates, fed to a loop of one's own.
+    config = toy_config(
+        dtype="float64",
+        schedule={"name": schedule, **({"every_epochs": 1} if schedule == "step" else {})},
+        training__sampling=sampling,
+        training__epochs=2,
+    )
+    chosen_schedule = SCHEDULES[schedule]
+    hyperparameters = {**chosen_schedule.defaults, **config.schedule.hyperparameters()}
     random = random_source(config.random, config.seed)
     workspace = Workspace(network_of(config), 4)
     workspace.parameters[:] = training.initial_parameters(config, random)
-    losses = []
-    for _ in range(2):
+    losses: list[float] = []
+    for epoch in range(2):
         for positions in SAMPLERS[sampling](random, 22, 4, 6):
+            rate = chosen_schedule.factor(Moment(epoch, len(losses), 12), hyperparameters)
             chosen = TRAIN.indices[positions]
             workspace.inputs[: len(chosen)] = TRAIN.pixels[chosen].astype(np.float32) / np.float32(255)
             losses.append(workspace.backward(TRAIN.labels[chosen]))
-            workspace.parameters -= config.optimizer.learning_rate * workspace.gradient
+            workspace.parameters -= config.optimizer.learning_rate * rate * workspace.gradient
     last = trained(config)[-1]
     np.testing.assert_allclose(last.step_losses, losses, rtol=1e-12)
     np.testing.assert_allclose(last.parameters, workspace.parameters, rtol=1e-12)
