@@ -1153,17 +1153,16 @@ def disagreements(
     names = [_shortened(name, 14) for name in class_names]
     if not len(images):
         return _gallery(images, [], title=title, subtitle=subtitle, empty="they agree on every image")
-    captions = []
+    wrong = (predicted[0] != actual) & (predicted[1] != actual)
+    captions: list[list[tuple[str, str]]] = []
     for row, right in enumerate(actual.tolist()):
         caption = []
         for letter, answers, shares in zip("AB", predicted, probabilities, strict=True):
             answer = int(answers[row])
             mark, colour = ("\u2713", _BLUE) if answer == right else ("\u2717", _VERMILION)
             caption.append((f"{letter} {mark} {names[answer]} ({_percent(float(shares[row]))})", colour))
-        if right not in {int(answers[row]) for answers in predicted}:
-            caption.append((f"it is {names[right]}", _INK))
-        else:
-            caption.append(("", _INK))
+        if wrong.any():
+            caption.append((f"it is {names[right]}" if wrong[row] else "", _INK))
         captions.append(caption)
     legend = "what each takes it for, with which probability, \u2713 rightly, \u2717 wrongly"
     return _gallery(images, captions, title=title, subtitle=f"{subtitle} · {legend}", empty="")
@@ -1207,7 +1206,9 @@ def predictions(
         or probabilities.shape != (count, len(class_names))
         or not count == len(names) == len(actual)
     ):
-        raise ValueError(f"images {images.shape}, probabilities {probabilities.shape}, {len(names)} names")
+        raise ValueError(
+            f"images {images.shape}, probabilities {probabilities.shape}, {len(names)} names: they do not fit"
+        )
     shown = min(count, _MOST_LISTED)
     if shown < count:
         subtitle = f"{subtitle} · the first {shown} of {count:,} images"

@@ -16,6 +16,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from pipeline import config as configuration
 from pipeline.config import Config, check, compose, experiment_overrides, read_config, read_dataset, to_yaml
@@ -139,7 +140,8 @@ def remove(plain: dict[str, Any], key: str) -> dict[str, Any]:
 def complaint(plain: object) -> str:
     """The one line that is said about a configuration that is not right."""
     with pytest.raises(ConfigError) as caught:
-        check(OmegaConf.create(plain))  # type: ignore[call-overload]  # a wrong top level is among the cases
+        # What `check` does once references are resolved, which takes most of its time.
+        configuration._build(Config, plain, "")
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -215,8 +217,11 @@ def test_what_may_be_left_out_has_a_default(key: str) -> None:
 
 @pytest.mark.parametrize("value", ["???", "${nowhere}", "${oc.env:NO_SUCH_VARIABLE}"])
 def test_a_value_to_be_filled_in_is_named(value: str) -> None:
-    said = complaint(put(plain_config(), "optimizer.learning_rate", value))
-    assert said.startswith("optimizer.learning_rate: ")
+    given = yaml.safe_dump(put(plain_config(), "optimizer.learning_rate", value))
+    with pytest.raises(ConfigError) as caught:
+        check(OmegaConf.create(given))
+    assert str(caught.value).startswith("optimizer.learning_rate")
+    assert "\n" not in str(caught.value)
 
 
 MAPPINGS = [
@@ -400,7 +405,7 @@ JUNK = st.recursive(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(key=st.sampled_from([key for key, _, _ in KEYS]), value=JUNK)
 def test_junk_anywhere_is_refused_in_one_line_or_survives_the_way_to_disk_and_back(
     key: str, value: object
@@ -411,7 +416,7 @@ def test_junk_anywhere_is_refused_in_one_line_or_survives_the_way_to_disk_and_ba
     except ConfigError as error:
         assert "\n" not in str(error)  # noqa: PT017  (raising is one of two good ends)
         return
-    except yaml.YAMLError:
+    except (yaml.YAMLError, OmegaConfBaseException):
         assume(False)  # noqa: FBT003  (OmegaConf refuses to load it: `read_config` is tested with that below)
     again = configuration.check(OmegaConf.create(to_yaml(config)))
     # As text, for a search space may hold NaN, which equals nothing.
@@ -634,7 +639,7 @@ def test_a_configuration_that_cannot_be_read(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     with pytest.raises(ConfigError, match=re.escape(f"{path}: no such file")):
         read_config(path)
-    for data in (b"a: [", b"\xff\xfe", b"a: 1\na: 2", b"\x00", b"- 1", b"a", b"3"):
+    for data in (b"a: [", b"\xff\xfe", b"a: 1\na: 2", b"\x00", b"- 1", b"a", b"3", b"name: ${"):
         path.write_bytes(data)
         with pytest.raises(ConfigError) as caught:
             read_config(path)

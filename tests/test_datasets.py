@@ -101,6 +101,37 @@ def test_no_images_are_an_error_even_where_no_count_is_expected(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("role", datasets.ROLES["idx"])
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"<!DOCTYPE html><title>404 Not Found</title>", "expected idx data, found an HTML page"),
+        (gzip.compress(b"<html>"), "expected idx data, found gzip data that holds an HTML page"),
+        (b"", "expected idx data, found nothing"),
+        (b"\x1f\x8b\x08\0", "the gzip data is cut off"),
+    ],
+)
+def test_an_error_page_named_gz_is_told(role: str, data: bytes, reason: str, tmp_path: Path) -> None:
+    files = idx_files(tmp_path)
+    files[role].write_bytes(data)
+    with pytest.raises(
+        FormatError, match=rf"^{re.escape(f'{files[role]}: ')}.*{re.escape(reason)}"
+    ) as caught:
+        parse(files, tmp_path / "parsed", EXPECTED)
+    assert "\n" not in str(caught.value)
+    assert not list((tmp_path / "parsed").glob(f"{role.partition('_')[0]}/*"))
+
+
+def test_images_that_go_on_past_their_header_are_refused(tmp_path: Path) -> None:
+    # A bomb: what the header promises is what is expected, and a hundred megabytes follow.
+    files = idx_files(tmp_path)
+    good = gzip.decompress(files["test_images"].read_bytes())
+    files["test_images"].write_bytes(gzip.compress(good + bytes(10**8), 1))
+    with pytest.raises(FormatError, match=r"more data than the 120 bytes that shape \(5, 4, 6\) takes$"):
+        parse(files, tmp_path / "parsed", EXPECTED)
+    assert not list((tmp_path / "parsed" / "test").iterdir())
+
+
+@pytest.mark.parametrize("role", datasets.ROLES["idx"])
 def test_a_missing_file_is_one_line(role: str, tmp_path: Path) -> None:
     files = idx_files(tmp_path)
     files[role].unlink()

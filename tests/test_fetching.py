@@ -215,6 +215,26 @@ def trickles_the_head(request: Request) -> None:
     request.hang_up()
 
 
+def continues_without_end(request: Request) -> None:
+    while not request.wait(0.01):
+        request.body(b"HTTP/1.1 100 Continue\r\n\r\n" * 10)
+    request.hang_up()
+
+
+def sends_headers_without_end(request: Request) -> None:
+    request.body(b"HTTP/1.1 200 OK\r\n")
+    while not request.server.over.is_set():
+        request.body(b"X-Padding: x\r\n" * 1000)
+    request.hang_up()
+
+
+def sends_a_header_without_end(request: Request) -> None:
+    request.body(b"HTTP/1.1 200 OK\r\nX-Padding: ")
+    while not request.server.over.is_set():
+        request.body(bytes(65536))
+    request.hang_up()
+
+
 def trickles_the_body(request: Request) -> None:
     request.head(200, Content_Length=len(CONTENT))
     for byte in CONTENT:
@@ -249,6 +269,11 @@ def a_web_page(request: Request) -> None:
     page = b"<!DOCTYPE html><title>Please log in</title>"
     request.head(200, Content_Type="text/html; charset=utf-8", Content_Length=len(page))
     request.body(page)
+
+
+def a_web_page_of_the_right_size(request: Request) -> None:
+    request.head(200, Content_Type="text/html", Content_Length=len(CONTENT))
+    request.body(b"<html>Please log in</html>".ljust(len(CONTENT)))
 
 
 def a_web_page_of_no_length(request: Request) -> None:
@@ -522,6 +547,9 @@ FAULTS: dict[str, tuple[Behaviour, Limits, int, str]] = {
     "stalls before the head": (stalls_before_the_head, IMPATIENT, 2, "sends nothing for 0.25 s"),
     "stalls in the body": (stalls_in_the_body, IMPATIENT, 2, "sends nothing for 0.25 s|gives no answer"),
     "trickles the head": (trickles_the_head, IMPATIENT, 2, "gives no answer within 0.5 s|sends nothing"),
+    "continues without end": (continues_without_end, IMPATIENT, 2, "gives no answer within 0.5 s"),
+    "headers without end": (sends_headers_without_end, PATIENT, 4, "dropped the connection"),
+    "a header without end": (sends_a_header_without_end, PATIENT, 4, "dropped the connection"),
     "trickles the body": (trickles_the_body, TRICKLE, 1, "is slower than 10.0 kB per second"),
     "trickles a chunk length": (
         trickles_a_chunk_length,
@@ -536,6 +564,7 @@ FAULTS: dict[str, tuple[Behaviour, Limits, int, str]] = {
     "too short, in chunks": (too_short_in_chunks, PATIENT, 1, "has 1000 bytes instead of 300000"),
     "a web page": (a_web_page, PATIENT, 1, "answers with a web page instead of the file"),
     "a web page of no length": (a_web_page_of_no_length, PATIENT, 1, "answers with a web page"),
+    "a web page of the right size": (a_web_page_of_the_right_size, PATIENT, 1, "wrong checksum: expected"),
     "right size, wrong bytes": (
         right_size_wrong_bytes,
         PATIENT,
@@ -639,6 +668,15 @@ def test_a_faulty_mirror_alone_is_an_error_of_three_lines(world: World, name: st
     assert set(left) <= {f"{NAME}.part"}
     assert all(content and CONTENT.startswith(content) for content in left.values())
     assert world.record.exists() == bool(left)
+
+
+def test_of_a_mirror_that_refuses_connections_too(world: World, closed_port: int) -> None:
+    world.session.mount("https://first.test/", ToLoopback(f"http://127.0.0.1:{closed_port}"))
+    world.server.script("second.test", good())
+    world.fetch(FIRST, SECOND)
+    world.assert_delivered()
+    assert world.told[-2] == f"https://first.test/files/{NAME}: cannot be reached; trying the next place"
+    assert len(world.pauses) == 1
 
 
 @pytest.mark.parametrize("fault", [refuses, status(500), status(408), status(429), drops(1000)])

@@ -298,8 +298,8 @@ KNOWN_ESCAPES = {
     "uuid": "_get_command_stdout",
     "collections": "namedtuple defaultdict deque OrderedDict.__init__",
     "enum": "Enum",
-    "numpy": "load save savez fromfile memmap loadtxt savetxt genfromtxt frompyfunc vectorize zeros empty array"
-    " apply_along_axis fromfunction ndarray.tofile ndarray.dump ndarray.__setstate__ dtype.__setstate__"
+    "numpy": "load save savez fromfile memmap loadtxt savetxt genfromtxt frompyfunc vectorize zeros empty"
+    " array apply_along_axis fromfunction ndarray.tofile ndarray.dump ndarray.__setstate__ dtype.__setstate__"
     " matrix recarray record ma.core._mareconstruct core.multiarray._reconstruct void object_ bool_",
     "numpy.core.multiarray": "fromfile empty array set_string_function _reconstruct.__call__",
     "numpy._core.multiarray": "fromfile frombuffer",
@@ -367,8 +367,10 @@ def load(data):
         return None
 
 cases = [bytes.fromhex(line) for line in sys.stdin]
+for codec in ("unicode_escape", "raw_unicode_escape"):
+    b"x".decode(codec)  # Python imports these two of its own on first use
 events = []
-sys.addaudithook(lambda event, arguments: events.append(event))
+sys.addaudithook(lambda event, arguments: event == "builtins.id" or events.append(event))
 for data in cases:
     load(data)
 print(len(cases), events)
@@ -376,7 +378,7 @@ print(len(cases), events)
 
 
 def test_python_itself_sees_nothing_being_run_opened_or_imported() -> None:
-    # Python reports to an audit hook whatever imports, compiles, executes, opens, connects or starts something.
+    # Python reports to an audit hook whatever imports, compiles, executes, opens, connects or starts a thing.
     cases = [data for module, name in PAIRS for data in spellings(module, name)]
     cases += OBJECT_MAKERS.values()
     cases += [pickle.dumps({"W1": np.arange(6.0)}, protocol) for protocol in PROTOCOLS]
@@ -687,10 +689,10 @@ def test_many_arrays_of_one_buffer_share_it() -> None:
 @pytest.mark.parametrize(
     "data",
     {
-        "tuples": b")" + b"\x85" * 400_000 + b".",
-        "lists": b"]" * 300_000 + b"a" * 299_999 + b".",
-        "lists of marks": b"(" * 400_000 + b"l" * 400_000 + b".",
-        "dicts": b"}" + b"S'a'\n}" * 100_000 + b"s" * 100_000 + b".",
+        "tuples": b")" + b"\x85" * 200_000 + b".",
+        "lists": b"]" * 100_000 + b"a" * 99_999 + b".",
+        "lists of marks": b"(" * 100_000 + b"l" * 100_000 + b".",
+        "dicts": b"}" + b"S'a'\n}" * 50_000 + b"s" * 50_000 + b".",
     }.values(),
     ids=["tuples", "lists", "lists of marks", "dicts"],
 )

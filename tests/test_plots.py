@@ -252,7 +252,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "disagreements, RGB, long names": lambda: disagreements(
         5, [f"{k} is a class of a very long name indeed" for k in range(4)], (32, 32, 3)
     ),
-    **{f"{count} predictions": lambda count=count: predictions(count, DIGITS) for count in (1, 2, 5, 12, 30)},  # type: ignore[misc]  # the same
+    **{f"{count} predictions": lambda count=count: predictions(count, DIGITS) for count in (1, 2, 5, 30)},  # type: ignore[misc]  # the same
     "predictions, unknown": lambda: predictions(3, THINGS, (32, 32, 3), known=False),
     "predictions among many": lambda: predictions(
         4, [f"{name} number {k} of them" for k in range(10) for name in THINGS], (32, 32, 3)
@@ -593,6 +593,60 @@ def test_long_titles_are_wrapped_and_long_words_clipped() -> None:
     assert max(line.get_window_extent().x1 for line in lines) <= figure.bbox.width
 
 
+def test_disagreements_say_who_is_right() -> None:
+    def texts(second: int) -> list[str]:
+        figure = plots.disagreements(
+            images(2, (8, 8, 1)),
+            np.array([0, 2]),
+            (np.array([0, 1]), np.array([2, second])),
+            (np.array([0.75, 0.6]), np.array([0.999, 0.5])),
+            ["cat", "dog", "cow"],
+            title=TITLE,
+            subtitle=SUBTITLE,
+        )
+        return told(figure)
+
+    both = texts(second=0)
+    assert {"A \u2713 cat (75%)", "B \u2717 cow (99.9%)", "A \u2717 dog (60%)", "B \u2717 cat (50%)"} <= set(
+        both
+    )
+    assert [text for text in both if text.startswith("it is")] == ["it is cow"]
+    assert "B \u2713 cow (50%)" in texts(second=2)
+    assert not [text for text in texts(second=2) if text.startswith("it is")]
+
+
+def test_predictions_say_what_an_image_is_taken_for() -> None:
+    def texts(actual: int | None) -> list[str]:
+        shares = np.array([[0.7, 0.25, 0.05, 0]])
+        names = ["cat", "dog", "cow", "hen"]
+        return told(
+            plots.predictions(
+                images(1, (8, 8, 1)), ["a.png"], shares, [actual], names, title=TITLE, subtitle=SUBTITLE
+            )
+        )
+
+    for actual, head in ((None, "cat (70%)"), (0, "\u2713 cat (70%)"), (2, "\u2717 cat (70%), it is cow")):
+        found = texts(actual)
+        assert f"a.png\n{head}" in found
+        assert {"cat", "dog", "cow", "hen", "70%", "25%", "5%", "probability (%)"} <= set(found)
+        assert "0%" not in found
+
+
+def test_among_many_classes_the_actual_one_is_always_drawn() -> None:
+    names = [f"class {index}" for index in range(30)]
+    shares = np.linspace(1, 2, 30)[np.newaxis] / np.linspace(1, 2, 30).sum()
+
+    def drawn_classes(actual: int | None) -> set[str]:
+        figure = plots.predictions(
+            images(1, (8, 8, 1)), ["a.png"], shares, [actual], names, title=TITLE, subtitle=SUBTITLE
+        )
+        return set(names) & set(told(figure))
+
+    assert drawn_classes(None) == set(names[20:])
+    assert drawn_classes(25) == set(names[20:])
+    assert drawn_classes(3) == {*names[21:], names[3]}
+
+
 @pytest.mark.parametrize(
     "call",
     [
@@ -614,6 +668,19 @@ def test_long_titles_are_wrapped_and_long_words_clipped() -> None:
             images(2, (4, 4, 1)) / 255, np.array([0, 0]), ["a"], title=TITLE, subtitle=SUBTITLE
         ),
         lambda: plots.grid_heat_maps({"a": ["1"]}, np.zeros(2), title=TITLE, subtitle=SUBTITLE),
+        lambda: predictions(0, DIGITS),
+        lambda: plots.predictions(
+            images(2, (4, 4, 1)),
+            ["a"],
+            np.ones((2, 3)),
+            [0, 1],
+            ["a", "b", "c"],
+            title=TITLE,
+            subtitle=SUBTITLE,
+        ),
+        lambda: plots.predictions(
+            images(1, (4, 4, 1)), ["a"], np.ones((1, 3)), [3], ["a", "b", "c"], title=TITLE, subtitle=SUBTITLE
+        ),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(call: Callable[[], Figure]) -> None:

@@ -5,9 +5,13 @@ import pickle
 import re
 import resource
 import stat
+import struct
 import subprocess
 import sys
+import tracemalloc
+import warnings
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from pipeline import pickles, storage
+from pipeline import pickles, runtime, storage
 from pipeline.errors import FormatError, PipelineError
 
 Array = np.ndarray[Any, Any]
@@ -214,6 +218,36 @@ def test_a_file_past_its_limit_is_not_read(tmp_path: Path) -> None:
         storage.read_bytes(tmp_path / "file", maximum_bytes=4)
 
 
+@pytest.mark.parametrize(
+    ("read", "maximum_bytes"),
+    [
+        (storage.read_parameters, 2**32),
+        (storage.read_csv, 2**28),
+        (storage.read_json, 2**24),
+    ],
+)
+def test_the_readers_have_limits(
+    read: Callable[[Path], object], maximum_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "memory_bytes", lambda: 2**40)
+    (tmp_path / "file").touch()
+    os.truncate(tmp_path / "file", maximum_bytes + 1)  # takes no room on the disk
+    tracemalloc.start()
+    try:
+        with pytest.raises(FormatError, match=f"bytes, where at most {maximum_bytes:,} are read"):
+            read(tmp_path / "file")
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_no_file_takes_more_than_half_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "memory_bytes", lambda: 2000)
+    storage.write_bytes(tmp_path / "file", bytes(1001))
+    with pytest.raises(FormatError, match="1,001 bytes, where at most 1,000 are read"):
+        storage.read_bytes(tmp_path / "file", maximum_bytes=2**32)
+
+
 # JSON and CSV
 
 
@@ -301,6 +335,24 @@ def test_bad_csv_is_one_line(data: bytes, reason: str, tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("data", [b"a,b\n" + b"1,2\n" * 5, b"a,b\n" + b'"1\n",2\n' * 5])
+def test_a_table_has_a_limited_number_of_fields(
+    data: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A row of two characters takes a hundred times as much in memory.
+    storage.write_bytes(tmp_path / "file", data)
+    assert len(storage.read_csv(tmp_path / "file")) == 5
+    monkeypatch.setattr(storage, "MAXIMUM_FIELDS", 11)
+    with pytest.raises(FormatError, match="a table of more than 11 fields"):
+        storage.read_csv(tmp_path / "file")
+
+
+def test_a_line_of_a_table_has_a_limited_length(tmp_path: Path) -> None:
+    storage.write_bytes(tmp_path / "file", b"a" + b"," * 2**21)
+    with pytest.raises(FormatError, match="not a CSV table: a line of 1,048,576 characters and more"):
+        storage.read_csv(tmp_path / "file")
+
+
 # Arrays
 
 ARRAYS = npst.arrays(
@@ -355,6 +407,48 @@ def _compressed() -> bytes:
     return buffer.getvalue()
 
 
+def _plain_npy(shape: str, data: bytes) -> bytes:
+    """A .npy file of bytes with any text for a shape."""
+    fields = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(fields)) + fields + data
+
+
+def _claiming(data: bytes, size: int) -> bytes:
+    """An .npz whose list of entries gives the first one another size."""
+    place = data.index(b"PK\1\2") + 20
+    return data[:place] + struct.pack("<II", size, size) + data[place + 8 :]
+
+
+def _zip_end(directory_bytes: int, *, is_64: bool) -> bytes:
+    """A zip file without any entry, whose list of entries is said to have so many bytes."""
+    in_32 = 2**32 - 1 if is_64 else directory_bytes
+    record = b"PK\6\6" + struct.pack("<QHHIIQQQQ", 44, 45, 45, 0, 0, 0, 0, directory_bytes, 0)
+    locator = b"PK\6\7" + struct.pack("<IQI", 0, 0, 1)
+    end = b"PK\5\6" + struct.pack("<HHHHIIH", 0, 0, 0, 0, in_32, 0, 0)
+    return b"PK\3\4" + bytes(100) + (record + locator) * is_64 + end
+
+
+def _inside_each_other(count: int, size: int) -> bytes:
+    """An .npz of `count` entries, each of which has all that follow it for its data: a stored bomb."""
+    inner, entries = bytes(size), []
+    for number in range(count):
+        name = f"{number:06d}.npy".encode()
+        inner = _plain_npy(f"({len(inner)},)", inner)
+        fields = struct.pack("<HHHHHIIIHH", 20, 0, 0, 0, 33, zlib.crc32(inner), len(inner), len(inner), 10, 0)
+        inner = b"PK\3\4" + fields + name + inner
+        entries.append((name, fields, len(inner)))
+    directory = b"".join(
+        b"PK\1\2"
+        + struct.pack("<H", 20)
+        + fields
+        + struct.pack("<HHHII", 0, 0, 0, 0, len(inner) - length)
+        + name
+        for name, fields, length in entries
+    )
+    end = struct.pack("<HHHHIIH", 0, 0, count, count, len(directory), len(inner), 0)
+    return inner + directory + b"PK\5\6" + end
+
+
 NUMBERS = _npy(np.zeros((3, 4)))
 GOOD_NPZ = _npz(a=NUMBERS)
 
@@ -372,13 +466,36 @@ GOOD_NPZ = _npz(a=NUMBERS)
         (_npz(a=NUMBERS.replace(b"(3, 4)", b"(3, 9)")), "takes 344 bytes, found 224"),
         (_npz(a=b"text"), "found text that begins 'text'"),
         (_compressed(), "is compressed"),
+        (GOOD_NPZ + b"x", "its end is missing"),
+        (_claiming(GOOD_NPZ, 10**9), "its arrays claim more than its own"),
+        (_claiming(GOOD_NPZ, 2**32 - 1), "its arrays claim more than its own|Corrupt"),
+        (_zip_end(2**30, is_64=False), "a list of entries of 1,073,741,824 bytes"),
+        (_zip_end(10**13, is_64=True), "a list of entries of 10,000,000,000,000 bytes"),
+        (_inside_each_other(50, 20_000), "its arrays claim more than its own"),
+        (_npz(a=_plain_npy("(1,)", b"x"), b=_plain_npy("(" + "1, " * 64 + "1)", b"x")), "dimension"),
     ],
 )
 def test_bad_arrays_are_one_line(data: bytes, reason: str, tmp_path: Path) -> None:
     storage.write_bytes(tmp_path / "file", data)
-    with pytest.raises(FormatError, match=reason) as caught:
-        storage.read_arrays(tmp_path / "file")
+    tracemalloc.start()
+    try:
+        with pytest.raises(FormatError, match=reason) as caught:
+            storage.read_arrays(tmp_path / "file")
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("names", [("a.npy", "a.npy"), ("a.npy", "a")])
+def test_an_array_that_is_there_twice_is_refused(names: tuple[str, str], tmp_path: Path) -> None:
+    # Which of the two is meant? Another reader might take the other one.
+    with zipfile.ZipFile(tmp_path / "file", "w") as archive:
+        for name, value in zip(names, (1.0, 2.0), strict=True):
+            with warnings.catch_warnings(action="ignore"):  # the writer warns of what is tested here
+                archive.writestr(name, _npy(np.array([value])))
+    with pytest.raises(FormatError, match="an array is in it twice"):
+        storage.read_arrays(tmp_path / "file")
 
 
 @ONE_FOLDER
@@ -437,6 +554,9 @@ def test_an_npy_file_is_complete_or_absent(tmp_path: Path) -> None:
         (NUMBERS.replace(b"<f8", b"<f7"), "f7"),
         (NUMBERS.replace(b"<f8", b"|O8"), "another element type"),
         (NUMBERS.replace(b"(3, 4)", b"x()*42"), "damaged header"),
+        # NumPy allows no more than 64 axes, and no product past 2**63, whatever an axis without length does.
+        (_plain_npy("(" + "1, " * 64 + "1)", b"x"), "dimension"),
+        (_plain_npy("(0, 999999999999999, 999999999999999)", b""), "too big|too large|maximum"),
     ],
 )
 def test_a_bad_npy_is_one_line(data: bytes, reason: str, tmp_path: Path) -> None:
@@ -551,6 +671,31 @@ def test_a_hostile_pickle_names_the_file(tmp_path: Path) -> None:
     path.write_bytes(b"cposix\nsystem\n(S'touch flag'\ntR.")
     with pytest.raises(FormatError, match=rf"^{re.escape(str(path))}: .*posix\.system.*nothing was run$"):
         storage.read_parameters(path)
+
+
+def test_one_array_under_thousands_of_names_is_not_copied_thousands_of_times(tmp_path: Path) -> None:
+    path = tmp_path / "parameters.pkl"
+    matrix, bias = np.zeros((60, 60)), np.zeros(60)
+    names = range(1, 2001)
+    bomb = {f"W{name}": matrix for name in names} | {f"b{name}": bias for name in names}
+    path.write_bytes(pickle.dumps(bomb))
+    assert path.stat().st_size < 150_000
+    tracemalloc.start()
+    try:
+        with pytest.raises(FormatError, match="one array under many names: 58,560,000 bytes in a file of"):
+            storage.read_parameters(path)
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_shared_bias_is_no_bomb(tmp_path: Path) -> None:
+    bias = np.zeros(3)
+    value = {"W1": np.ones((2, 3)), "b1": bias, "W2": np.ones((3, 3)), "b2": bias}
+    (tmp_path / "file").write_bytes(pickle.dumps(value))
+    found = storage.read_parameters(tmp_path / "file")
+    found["b1"][0] = 1.0
+    assert found["b2"].tolist() == [0.0, 0.0, 0.0]
 
 
 def test_a_pickle_of_python_lists_in_place_of_arrays_is_bounded(tmp_path: Path) -> None:

@@ -77,23 +77,9 @@ def _headers(stream: Stream) -> Iterator[tuple[str, tarfile.TarInfo]]:
     """Each member's full name and header; the stream then stands at its content, which has to be read."""
     extended: dict[str, str] = {}
     extensions_bytes = 0
-    for _ in range(_MAXIMUM_HEADERS):
-        start = stream.position
-        block = stream.read(_BLOCK)
-        if not block.strip(b"\0") and (start or block):
-            return
-        try:
-            member = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
-        except tarfile.HeaderError as error:
-            found = describe(block[:HEAD_BYTES])
-            if start == 0 and found != "a tar archive":
-                packed = "gzip data that holds " if stream.is_gzip else ""
-                raise FormatError(f"{stream.path}: expected a tar archive, found {packed}{found}") from None
-            raise FormatError(f"{stream.path}: damaged tar header at byte {start:,} ({error})") from None
-        if member.size < 0 or member.type == tarfile.GNUTYPE_SPARSE:
-            raise FormatError(
-                f"{stream.path}: the tar header at byte {start:,} is sparse or has a negative size"
-            )
+    for count, member in enumerate(iter(lambda: _header(stream), None)):
+        if count == _MAXIMUM_HEADERS:
+            raise FormatError(f"{stream.path}: more than {_MAXIMUM_HEADERS:,} members in the tar archive")
         if member.type in (tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME):
             extended |= _extension(stream, member)
             extensions_bytes += member.size
@@ -108,7 +94,25 @@ def _headers(stream: Stream) -> Iterator[tuple[str, tarfile.TarInfo]]:
         name = extended.get("path", member.name)
         extended = {}
         yield name.removeprefix("./"), member
-    raise FormatError(f"{stream.path}: more than {_MAXIMUM_HEADERS:,} members in the tar archive")
+
+
+def _header(stream: Stream) -> tarfile.TarInfo | None:
+    """The header that follows; None at the end of the archive."""
+    start = stream.position
+    block = stream.read(_BLOCK)
+    if not block.strip(b"\0") and (start or block):
+        return None
+    try:
+        member = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    except tarfile.HeaderError as error:
+        found = describe(block[:HEAD_BYTES])
+        if start == 0 and found != "a tar archive":
+            packed = "gzip data that holds " if stream.is_gzip else ""
+            raise FormatError(f"{stream.path}: expected a tar archive, found {packed}{found}") from None
+        raise FormatError(f"{stream.path}: damaged tar header at byte {start:,} ({error})") from None
+    if member.size < 0 or member.type == tarfile.GNUTYPE_SPARSE:
+        raise FormatError(f"{stream.path}: the tar header at byte {start:,} is sparse or has a negative size")
+    return member
 
 
 def _extension(stream: Stream, member: tarfile.TarInfo) -> dict[str, str]:

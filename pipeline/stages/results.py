@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pipeline import results as tables
 from pipeline.config import Config, read_config, read_params
+from pipeline.errors import PipelineError
 from pipeline.layout import Layout, Results
 from pipeline.storage import read_csv, read_json, write_json, write_text
 
@@ -28,7 +29,14 @@ def run(layout: Layout) -> None:
 
 
 def configs(layout: Layout) -> list[Config]:
-    """The composed configurations of the experiments in params.yaml, in its order."""
+    """The composed configurations of the experiments in params.yaml, in its order.
+
+    Raises:
+        PipelineError: an experiment has not been run.
+    """
+    missing = [path for path in inputs(layout) if not path.is_file()]
+    if missing:
+        raise PipelineError(f"{missing[0]} is missing: not every experiment has been run; run: dvc repro")
     return [read_config(layout.results(name).config) for name in _names(layout)]
 
 

@@ -3,6 +3,7 @@ import hashlib
 import os
 import struct
 import tracemalloc
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from pipeline import runtime
 from pipeline.errors import FormatError, PipelineError
-from pipeline.formats import idx
+from pipeline.formats import idx, streams
 
 Array = np.ndarray[Any, Any]
 OFFICIAL = Path(__file__).parents[3] / "shared" / "data" / "mnist"
@@ -131,6 +133,8 @@ CASES = {
         header(0x0E, *[2**31 - 1] * 64) + b"abc",
         r"an array of shape \(2147483647, .* takes [\d,]+ bytes, found ",
     ),
+    "overflowing axes of no element": (header(0x0E, 0, *[2**31 - 1] * 3), "negative or too long"),
+    "overflowing axes, the last of no length": (header(0x08, *[2**31 - 1] * 63, 0), "negative or too long"),
     "10 TB": (header(0x08, 10_000, 10**9) + b"abc", "takes 10,000,000,000,000 bytes, found "),
 }
 
@@ -184,6 +188,48 @@ def test_fewer_and_more_bytes_than_promised(data: bytes, reason: str, tmp_path: 
         assert peak < 2_000_000
         assert "\n" not in str(caught.value)
     assert os.listdir(tmp_path) == ["file"]  # noqa: PTH208  (hidden files count)
+
+
+def test_no_more_is_read_than_there_is_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A gzip file can hold a thousand times its size, and mean it.
+    (tmp_path / "file").write_bytes(gzip.compress(encoded(np.zeros(10**6, np.uint8))))
+    assert len(idx.read(tmp_path / "file")) == 10**6
+    monkeypatch.setattr(runtime, "memory_bytes", lambda: 999_999)
+    with pytest.raises(
+        FormatError, match="takes 1,000,000 bytes, more than this machine's memory of 999,999"
+    ):
+        idx.read(tmp_path / "file")
+    idx.parse_into(tmp_path / "file", tmp_path / "file.npy")  # in pieces
+
+
+def test_a_bomb_is_read_no_further_than_its_header_promises(tmp_path: Path) -> None:
+    packer = zlib.compressobj(9, wbits=31)
+    packed = (
+        packer.compress(GOOD) + b"".join(packer.compress(bytes(2**20)) for _ in range(200)) + packer.flush()
+    )
+    assert len(packed) < 200 * 2**20 // 1000  # a thousand to one
+    (tmp_path / "file").write_bytes(packed)
+    read_bytes = 0
+    decompress = streams._Gzip.read
+
+    def counting(self: streams._Gzip, count: int, /) -> bytes:
+        nonlocal read_bytes
+        data = decompress(self, count)
+        read_bytes += len(data)
+        return data
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streams._Gzip, "read", counting)
+        with pytest.raises(FormatError, match=r"more data than the 24 bytes that shape \(2, 3, 4\) takes"):
+            idx.parse_into(tmp_path / "file", tmp_path / "file.npy")
+    assert read_bytes == len(GOOD) + 1
+    assert os.listdir(tmp_path) == ["file"]  # noqa: PTH208  (hidden files count)
+
+
+def test_what_was_packed_twice_is_not_unpacked_twice(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(gzip.compress(gzip.compress(GOOD)))
+    with pytest.raises(FormatError, match="expected idx data, found gzip data that holds gzip data"):
+        idx.read(tmp_path / "file")
 
 
 def test_members_in_sequence_are_one_file(tmp_path: Path) -> None:

@@ -107,6 +107,23 @@ def test_a_bomb_is_unpacked_no_further_than_asked(tmp_path: Path) -> None:
     assert peak < 4 * CHUNK_BYTES
 
 
+def test_a_bomb_inside_a_bomb_is_unpacked_once(tmp_path: Path) -> None:
+    inner = gzip.compress(bytes(2**24), 9)
+    assert contents(tmp_path / "file", gzip.compress(inner, 9)) == inner
+
+
+def test_a_header_without_end_takes_no_memory(tmp_path: Path) -> None:
+    # The name of the packed file stands in the header, and ends with a zero byte that never comes.
+    (tmp_path / "file").write_bytes(b"\x1f\x8b\x08\x08" + bytes(6) + b"n" * 2**23)
+    tracemalloc.start()
+    try:
+        with open_stream(tmp_path / "file") as stream, pytest.raises(FormatError, match="cut off"):
+            stream.read(1)
+        assert tracemalloc.get_traced_memory()[1] < 2 * CHUNK_BYTES
+    finally:
+        tracemalloc.stop()
+
+
 def test_no_gzip_file_holds_more_than_its_maximum(tmp_path: Path) -> None:
     (tmp_path / "zeros").write_bytes(gzip.compress(bytes(2**24), 9))
     with open_stream(tmp_path / "zeros") as stream:

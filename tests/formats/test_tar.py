@@ -82,6 +82,63 @@ def test_a_name_is_the_name(name: str, tmp_path: Path) -> None:
     assert read(tmp_path / "file", archive(file(name, b"x")), "f/a") == []
 
 
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize("form", FORMATS.values(), ids=FORMATS)
+def test_nothing_is_written_whatever_the_names_are(
+    form: int, pack: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    # Every one of these would make a file if an extractor met it: beside the archive, above it, or anywhere.
+    outside = tmp_path / "outside"
+    (tmp_path / "inside").mkdir()
+    names = [
+        "../outside",
+        str(outside),
+        f"f/../../{outside.name}",
+        "./../outside",
+        "f/a/../../../outside",
+        ".",
+    ]
+    links = [
+        (member("link", tarfile.SYMTYPE, link=str(outside)), b""),
+        (member("link", tarfile.SYMTYPE, link="../outside"), b""),
+        file("link", b"through the link"),
+        (member("hard", tarfile.LNKTYPE, link="../outside"), b""),
+        file("link/below", b"through the link"),
+        (member("f", tarfile.SYMTYPE, link=".."), b""),
+        (member("null", tarfile.CHRTYPE), b""),
+        (member("pipe", tarfile.FIFOTYPE), b""),
+    ]
+    data = archive(*(file(name, b"x") for name in names), *links, file("f/a", b"wanted"), form=form)
+    path = tmp_path / "inside" / "file"
+    assert read(path, pack(data), "f/a") == [("f/a", b"wanted")]
+    assert [entry.relative_to(tmp_path).as_posix() for entry in tmp_path.rglob("*")] == [
+        "inside",
+        "inside/file",
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "cp437", "shift-jis", "koi8-r"])
+def test_names_in_other_encodings_are_other_names(encoding: str, tmp_path: Path) -> None:
+    text = {"shift-jis": "日本", "koi8-r": "файл"}.get(encoding, "é")
+    with io.BytesIO() as buffer:
+        with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT, encoding=encoding) as tar:
+            for name in (text, text * 60, "f/a"):
+                info = member(name, size=1)
+                tar.addfile(info, io.BytesIO(b"x"))
+        data = buffer.getvalue()
+    # In UTF-16 even the plain name is another one.
+    wanted = [] if encoding == "utf-16" else [("f/a", b"x")]
+    assert read(tmp_path / "file", data, "f/a", "é", "日本", "файл") == wanted
+
+
+@pytest.mark.parametrize("name", ["f/a\0.txt", "f/a\n", "\x1b[2Jf/a", "f\\a", "f/a\u202e", "ｆ/ａ"])
+def test_names_that_look_alike_are_other_names(name: str, tmp_path: Path) -> None:
+    data = archive(file(name, b"x"), form=tarfile.PAX_FORMAT)
+    # To the header a name ends with a zero byte; to the extended header, which counts, it does not.
+    found = read(tmp_path / "file", data, "f/a")
+    assert found == ([("f/a", b"x")] if "\0" in name and b"path=" not in data else [])
+
+
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
@@ -203,6 +260,32 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
         tracemalloc.stop()
     assert "f/a claims 16,777,216 bytes, expected at most 1,048,576" in message
     assert peak < 2 * 2**20
+
+
+def test_an_archive_of_nothing_but_headers_ends_soon(tmp_path: Path) -> None:
+    # They pack a thousandfold, and each takes time.
+    block = archive(file("b", b""))[:512]
+    assert read(tmp_path / "file", block * 4095 + archive(file("f/a", b"")), "f/a") == [("f/a", b"")]
+    packed = gzip.compress(block * 5000)
+    assert refusal(tmp_path / "file", packed, "f/a").endswith("more than 4,096 members in the tar archive")
+
+
+def test_extended_headers_are_read_up_to_a_limit(tmp_path: Path) -> None:
+    records = b"65000 a=" + b"a" * 64_991 + b"\n"
+    header = archive(file("b", records))[:512]
+    extended = _with_type(header, tarfile.XHDTYPE) + records + bytes(-len(records) % 512)
+    few = extended * 60 + archive(file("f/a", b""))
+    assert read(tmp_path / "file", few, "f/a") == [("f/a", b"")]
+    assert refusal(tmp_path / "file", extended * 70, "f/a").endswith("too many extended tar headers")
+
+
+def _with_type(block: bytes, kind: bytes) -> bytes:
+    """A header of another type and with a right checksum."""
+    changed = bytearray(block)
+    changed[156:157] = kind
+    changed[148:156] = b" " * 8
+    changed[148:156] = b"%06o\0 " % sum(changed)
+    return bytes(changed)
 
 
 @settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
