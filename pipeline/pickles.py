@@ -304,7 +304,10 @@ class _Machine:
         for length in shape:
             size *= length
         if size != len(buffer):
-            raise _RefusalError(f"an array of shape {shape} has {len(buffer):,} bytes of data, not {size:,}")
+            raise _RefusalError(
+                f"an array of shape {shorten(str(shape), 60)} has {len(buffer):,} bytes of data,"
+                f" not {shorten(f'{size:,}', 40)}"
+            )
         if size == 0:
             return np.empty(shape, element)
         return np.frombuffer(buffer, element).reshape(shape, order="F" if order == "F" else "C")

@@ -40,7 +40,7 @@ MAXIMUM_JSON_BYTES: Final = 2**24
 """The same for JSON, which takes thirty times its size in memory."""
 
 MAXIMUM_FIELDS: Final = 2**23
-"""How many fields of a CSV table are read: about a gigabyte in memory."""
+"""How many fields of a CSV table are read, a row counting as one more: about a gigabyte in memory."""
 
 _MAXIMUM_LINE: Final = 2**20  # of a CSV file, in characters
 _MAXIMUM_SHARING: Final = 4  # times the file's size, in arrays that stand under several names
@@ -336,8 +336,8 @@ def read_csv(path: Path) -> list[dict[str, str]]:
         for number, line in enumerate(table, start=2):
             if len(line) != len(header):
                 raise FormatError(f"{path}: row {number} has {len(line)} values under {len(header)} columns")
-            if number * len(header) > MAXIMUM_FIELDS:
-                raise FormatError(f"{path}: a table of more than {MAXIMUM_FIELDS:,} fields")
+            if (number - 1) * (len(header) + 1) > MAXIMUM_FIELDS:
+                raise FormatError(f"{path}: a table of more than {number - 2:,} rows is not read")
             rows.append(dict(zip(header, line, strict=True)))
     except (ValueError, csv.Error) as error:
         raise FormatError(f"{path}: not a CSV table: {error}") from None
@@ -443,7 +443,8 @@ def _npy_header(head: bytes, size: int) -> tuple[tuple[int, ...], Literal["C", "
     shape = tuple(int(length) for length in re.findall(rb"[0-9]+", match["shape"]))
     promised = match.end() + math.prod(shape) * element.itemsize
     if promised != size:
-        raise ValueError(f"an array of shape {shape} takes {promised:,} bytes, found {size:,}")
+        taken = f"an array of shape {shorten(str(shape))} takes {shorten(f'{promised:,}', 40)} bytes"
+        raise ValueError(f"{taken}, found {size:,}")
     return shape, "F" if match["fortran"] == b"True" else "C", element, match.end()
 
 

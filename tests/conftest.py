@@ -15,11 +15,12 @@ from hypothesis import settings
 import pipeline  # noqa: F401  (see above: before NumPy)
 from pipeline import datasets
 from pipeline.__main__ import main
+from pipeline.config import Config, to_yaml
 from pipeline.images import LabelledImages
 from pipeline.layout import Layout
 from pipeline.stages import compose, evaluate, split, train
 from pipeline.standins import Drawing, draw_digits
-from pipeline.storage import atomic_npy
+from pipeline.storage import atomic_npy, write_text
 
 # The same examples in every run, and no clock: these machines are shared.
 settings.register_profile("pipeline", derandomize=True, deadline=None)
@@ -176,6 +177,13 @@ def checkout(tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> Lay
     return layout
 
 
+@pytest.fixture(scope="session")
+def configs(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Config]:
+    """The configurations of the experiments, by name: composing one takes a tenth of a second."""
+    layout = make_checkout(tmp_path_factory.mktemp("composed") / "checkout", tiny)
+    return {name: compose.run(layout, name) for name in ("tiny", "tiny_grid")}
+
+
 @pytest.fixture
 def parsed(checkout: Layout, tiny: Tiny) -> Layout:
     """The same with the data set parsed, from either source."""
@@ -200,14 +208,23 @@ def cli(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> R
     return run
 
 
+@pytest.fixture
+def composed(parsed: Layout, configs: dict[str, Config]) -> Layout:
+    """The same with the experiments composed."""
+    for name, config in configs.items():
+        write_text(parsed.results(name).config, to_yaml(config))
+    return parsed
+
+
 @pytest.fixture(scope="session")
-def tiny_outputs(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    layout = make_checkout(tmp_path_factory.mktemp("evaluated") / "checkout", tiny)
+def tiny_outputs(tiny: Tiny, configs: dict[str, Config], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    layout = Layout(tmp_path_factory.mktemp("evaluated"))
     shutil.copytree(tiny.parsed, layout.parsed("bundled", "tiny"))
-    config = compose.run(layout, "tiny")
+    results = layout.results("tiny")
+    write_text(results.config, to_yaml(configs["tiny"]))
     for stage in (split, train, evaluate):
-        stage.run(layout, config, layout.results("tiny"))
-    return layout.results("tiny").folder
+        stage.run(layout, configs["tiny"], results)
+    return results.folder
 
 
 @pytest.fixture

@@ -599,6 +599,7 @@ def test_damage_is_named(data: bytes, reason: str) -> None:
         (b"(J\xff\xff\xff\xfft", "not a short tuple of lengths"),
         (b"(\x88t", "not a short tuple of lengths"),
         (b"(" + b"K\x01" * 33 + b"t", "not a short tuple of lengths"),
+        (b"(" + b"\x8a\x06\xff\xff\xff\xff\xff\0" * 30 + b"t", "bytes of data, not"),
         (b"(K\x00\x8a\x05\xff\xff\xff\xff\x7ft", "has 8 bytes of data"),
         (b"K\x01", "not a short tuple of lengths"),
     ],

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from pipeline import runtime
-from pipeline.contents import HEAD_BYTES, describe
+from pipeline.contents import HEAD_BYTES, describe, shorten
 from pipeline.errors import FormatError
 from pipeline.formats.streams import CHUNK_BYTES, Stream, open_stream
 from pipeline.storage import atomic_npy, atomic_write
@@ -154,8 +154,8 @@ def _header(stream: Stream) -> Header:
     header = Header(np.dtype(DTYPES[magic[2]]), shape)
     # The second is NumPy's own limit, which holds even where another axis has no length at all.
     reach = math.prod(length or 1 for length in shape) * header.dtype.itemsize
-    if max(shape) >= _MAXIMUM_LENGTH or (header.data_bytes == 0 and reach >= _MAXIMUM_BYTES):
-        raise FormatError(f"{stream.path}: an axis is negative or too long: shape {shape}")
+    if max(shape) >= _MAXIMUM_LENGTH or reach >= _MAXIMUM_BYTES:
+        raise FormatError(f"{stream.path}: axes that are negative or too long: shape {shorten(str(shape))}")
     left = stream.maximum_bytes - stream.position
     if header.data_bytes > left or (header.data_bytes != left and not stream.is_gzip):
         raise FormatError(

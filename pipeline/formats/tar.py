@@ -20,7 +20,7 @@ _BLOCK: Final = tarfile.BLOCKSIZE
 # An archive of nothing but headers packs a thousandfold, and each costs time. CIFAR's have eight members.
 _MAXIMUM_HEADERS: Final = 4096
 _MAXIMUM_EXTENSION_BYTES: Final = 2**16
-_MAXIMUM_EXTENSIONS_BYTES: Final = 2**22
+_MAXIMUM_EXTENSIONS_BYTES: Final = 2**20
 _MAXIMUM_PADDING_BYTES: Final = 2**20
 _KINDS: Final = {
     tarfile.SYMTYPE: "a symbolic link",

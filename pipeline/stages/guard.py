@@ -7,6 +7,7 @@ after, and an edit in between is an error, upon which DVC records nothing.
 
 import contextlib
 import hashlib
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -47,9 +48,11 @@ def remember_code() -> None:
 def _changed_code() -> Iterator[Path]:
     """Source files of modules in use that differ from what `remember_code` saw."""
     for module in list(sys.modules.values()):
-        path = Path(getattr(module, "__file__", None) or "")
-        if _PACKAGE in path.parents and _STARTED_WITH.get(path) not in {None, _digest(path)}:
-            yield path
+        file = str(getattr(module, "__file__", None) or "")
+        if file.startswith(f"{_PACKAGE}{os.sep}"):
+            path = Path(file)
+            if _STARTED_WITH.get(path) not in {None, _digest(path)}:
+                yield path
 
 
 @contextlib.contextmanager

@@ -131,7 +131,7 @@ CASES = {
     "negative axis": (header(0x08, 2**32 - 1) + b"abc", "negative or too long"),
     "overflowing axes": (
         header(0x0E, *[2**31 - 1] * 64) + b"abc",
-        r"an array of shape \(2147483647, .* takes [\d,]+ bytes, found ",
+        r"axes that are negative or too long: shape \(2147483647, 2147483647, .*\.\.\.$",
     ),
     "overflowing axes of no element": (header(0x0E, 0, *[2**31 - 1] * 3), "negative or too long"),
     "overflowing axes, the last of no length": (header(0x08, *[2**31 - 1] * 63, 0), "negative or too long"),
@@ -153,6 +153,7 @@ def test_what_is_no_idx_is_told_in_one_line(case: str, packed: bool, tmp_path: P
             read(path)
         assert str(caught.value).startswith(str(path))
         assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < len(str(path)) + 200
     assert os.listdir(tmp_path) == [path.name]  # noqa: PTH208  (hidden files count)
 
 

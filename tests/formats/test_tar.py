@@ -274,9 +274,9 @@ def test_extended_headers_are_read_up_to_a_limit(tmp_path: Path) -> None:
     records = b"65000 a=" + b"a" * 64_991 + b"\n"
     header = archive(file("b", records))[:512]
     extended = _with_type(header, tarfile.XHDTYPE) + records + bytes(-len(records) % 512)
-    few = extended * 60 + archive(file("f/a", b""))
+    few = extended * 15 + archive(file("f/a", b""))
     assert read(tmp_path / "file", few, "f/a") == [("f/a", b"")]
-    assert refusal(tmp_path / "file", extended * 70, "f/a").endswith("too many extended tar headers")
+    assert refusal(tmp_path / "file", extended * 20, "f/a").endswith("too many extended tar headers")
 
 
 def _with_type(block: bytes, kind: bytes) -> bytes:

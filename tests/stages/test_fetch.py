@@ -1,0 +1,158 @@
+"""fetch: drawn or copied files arrive, right to the byte, or it is told what is wrong with them."""
+
+import functools
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import fetching, standins
+from pipeline.config import read_dataset
+from pipeline.errors import ConfigError, FetchError, FormatError
+from pipeline.layout import Layout
+from pipeline.stages import fetch
+from pipeline.standins import draw_digits
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def small_drawing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many digits as the tiny data set promises."""
+    monkeypatch.setitem(standins.DRAWINGS, "digits", functools.partial(draw_digits, 200, 100))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.usefixtures("small_drawing")
+def test_drawn_files(checkout: Layout, cli: Run, tiny: Any) -> None:  # noqa: ANN401  (of conftest.py)
+    ended = cli("fetch", "tiny")
+    assert (ended.code, ended.out) == (0, "")
+    assert ended.err == "drawing a few drawn digits (not MNIST)\n"
+    assert contents(checkout.raw("bundled", "tiny")) == contents(tiny.raw)
+
+
+@pytest.mark.usefixtures("small_drawing")
+def test_what_was_there_is_drawn_over(checkout: Layout, cli: Run, tiny: Any) -> None:  # noqa: ANN401  (as above)
+    folder = checkout.raw("bundled", "tiny")
+    folder.mkdir(parents=True)
+    (folder / "train-images-idx3-ubyte").write_bytes(b"rubbish")
+    assert cli("fetch", "tiny").code == 0
+    assert contents(folder) == contents(tiny.raw)
+
+
+@pytest.mark.usefixtures("small_drawing")
+@pytest.mark.parametrize("change", ["sha256=" + "f" * 64, "bytes=7"])
+def test_a_drawing_with_another_checksum(checkout: Layout, cli: Run, tiny: Any, change: str) -> None:  # noqa: ANN401  (as above)
+    data = (tiny.raw / "t10k-labels-idx1-ubyte").read_bytes()
+    ended = cli("fetch", "tiny", f"sources.bundled.files.test_labels.{change}")
+    path = checkout.raw("bundled", "tiny") / "t10k-labels-idx1-ubyte"
+    found = hashlib.sha256(data).hexdigest()
+    expected = f"7 and {found}" if change == "bytes=7" else f"{len(data)} and {'f' * 64}"
+    assert ended.err.endswith(
+        f"\npipeline: {path}: drawn with {len(data)} bytes and sha256 {found}, expected {expected}"
+        " (conf/dataset); has the drawing code changed?\n"
+    )
+    assert ended.code == 1
+
+
+@pytest.mark.usefixtures("small_drawing")
+def test_other_counts_than_promised_are_a_wrong_checksum(
+    checkout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(standins.DRAWINGS, "digits", functools.partial(draw_digits, 100, 100))
+    with pytest.raises(FormatError, match="has the drawing code changed"):
+        fetch.run(checkout, read_dataset(checkout.conf, "tiny"), "bundled")
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        (
+            "sources.bundled.drawing=nope",
+            "tiny: drawing=nope with format=idx: expected one of digits, scenes, and",
+        ),
+        ("format=nope", "format=nope: unknown; one of idx, cifar10, "),
+        ("format=cifar100", "format=cifar100: expected the files archive, found train_images, "),
+    ],
+)
+def test_what_cannot_be_drawn(checkout: Layout, override: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        fetch.run(checkout, read_dataset(checkout.conf, "tiny", [override]), "bundled")
+    assert str(caught.value).startswith(said)
+    assert not checkout.raw("bundled", "tiny").exists()
+
+
+def test_a_format_that_nobody_writes(checkout: Layout) -> None:
+    path = checkout.conf / "dataset" / "cifar10.yaml"
+    path.write_text(path.read_text().replace("format: cifar10", "format: cifar100"))
+    with pytest.raises(
+        ConfigError, match=r"drawing=scenes with format=cifar100: expected one of .* idx or cifar10"
+    ):
+        fetch.run(checkout, read_dataset(checkout.conf, "cifar10"), "bundled")
+
+
+def test_files_from_a_folder_of_the_users_own(
+    checkout: Layout,
+    cli: Run,
+    tiny: Any,  # noqa: ANN401  (of conftest.py)
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(fetching.MIRROR_VARIABLE, str(tiny.raw))
+    ended = cli("fetch", "tiny", "--source", "official")
+    assert (ended.code, ended.out) == (0, "")
+    folder = checkout.raw("official", "tiny")
+    assert contents(folder) == contents(tiny.raw)
+    assert not checkout.raw("bundled", "tiny").exists()
+    assert not list(checkout.parts("official", "tiny").iterdir())
+    assert f"from {tiny.raw / 'train-images-idx3-ubyte'}" in ended.err
+    # A file that is right already is not fetched again, whoever has it.
+    monkeypatch.setenv(fetching.MIRROR_VARIABLE, str(checkout.root))
+    again = cli("fetch", "tiny", "--source", "official")
+    assert again.code == 0
+    assert again.err == "".join(f"{path.name}: already here\n" for path in map(Path, FILES))
+
+
+FILES = [
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+]
+
+
+def test_what_the_download_is_asked_for(
+    checkout: Layout,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The unfinished files wait outside DVC's output, which DVC empties before it runs the stage."""
+    asked = []
+
+    def pretend(file: Any, mirrors: Any, folder: Path, **others: Any) -> None:  # noqa: ANN401  (recorded only)
+        asked.append((file.name, list(mirrors), folder, others["part_folder"], others["dataset"]))
+
+    monkeypatch.setattr(fetching, "fetch", pretend)
+    fetch.run(checkout, read_dataset(checkout.conf, "tiny"), "official")
+    folder, parts = checkout.raw("official", "tiny"), checkout.parts("official", "tiny")
+    assert asked == [(name, ["https://mirror.invalid/"], folder, parts, "tiny") for name in FILES]
+    assert folder not in parts.parents
+
+
+def test_a_failed_download_ends_with_1(checkout: Layout, cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    del checkout
+
+    def fail(*_: object, **__: object) -> None:
+        raise FetchError("x: no network?\nWithout network: …")
+
+    monkeypatch.setattr(fetching, "fetch", fail)
+    ended = cli("fetch", "tiny", "--source", "official")
+    assert (ended.code, ended.err) == (1, "pipeline: x: no network?\nWithout network: …\n")
+
+
+def test_a_source_that_the_data_set_does_not_have(checkout: Layout) -> None:
+    with pytest.raises(ConfigError, match="no stand-in is drawn for it"):
+        fetch.run(checkout, read_dataset(checkout.conf, "kmnist"), "bundled")

@@ -1,0 +1,285 @@
+"""train: parameters, history and trials of a training, alone or after a search."""
+
+import hashlib
+import math
+import pickle
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline import runtime, search, training
+from pipeline.config import Config, replace
+from pipeline.errors import ConfigError, DivergenceError, PipelineError
+from pipeline.layout import Layout, Results
+from pipeline.search import Outcome
+from pipeline.stages import split, train
+from pipeline.stages.data import load_parts
+from pipeline.storage import read_csv, read_parameters
+
+Run = Callable[..., Any]
+
+FILES = ["history.csv", "parameters.pkl", "steps.csv", "trials.csv"]
+
+
+@pytest.fixture
+def run(parsed: Layout, configs: dict[str, Config]) -> Run:
+    """Splits and trains with other values at some keys than the experiment has."""
+
+    def run(experiment: str = "tiny", changes: Mapping[str, object] | None = None) -> tuple[Config, Results]:
+        config = replace(configs[experiment], changes or {})
+        results = parsed.results(experiment)
+        split.run(parsed, config, results)
+        train.run(parsed, config, results)
+        return config, results
+
+    return run
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+def test_the_parameters_are_those_of_the_loop(run: Run, parsed: Layout) -> None:
+    config, results = run()
+    assert sorted(path.name for path in results.folder.iterdir()) == [*FILES[:2], "split.npz", *FILES[2:]]
+    parts = load_parts(parsed.parsed("bundled", "tiny"), results)
+    *_, last = training.train(
+        config, parts.train, {"train": parts.train, "valid": parts.valid}, parts.statistics
+    )
+    with results.parameters.open("rb") as file:
+        found = pickle.load(file)  # noqa: S301  (that this is enough is the point)
+    expected = training.network_of(config).views(last.result)
+    assert list(found) == ["W1", "b1", "W2", "b2"]
+    assert [found[name].shape for name in found] == [(784, 8), (8,), (8, 10), (10,)]
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array)
+
+
+def test_the_history_has_a_row_per_epoch_and_the_steps_one_per_step(run: Run) -> None:
+    config, results = run()
+    history = read_csv(results.history)
+    assert list(history[0]) == [
+        *("epoch", "step", "learning_rate"),
+        *("train_loss", "train_accuracy", "valid_loss", "valid_accuracy"),
+    ]
+    assert [(row["epoch"], row["step"]) for row in history] == [
+        ("0", "0"),
+        ("1", "8"),
+        ("2", "16"),
+        ("3", "24"),
+    ]
+    assert all(float(row["learning_rate"]) == config.optimizer.learning_rate for row in history)
+    steps = read_csv(results.steps)
+    assert [row["step"] for row in steps] == [str(number) for number in range(24)]
+    assert all(math.isfinite(float(row["loss"])) for row in steps)
+    assert [float(row["train_loss"]) for row in history] == sorted(
+        (float(row["train_loss"]) for row in history), reverse=True
+    )
+
+
+def test_without_a_valid_part_its_columns_are_empty(run: Run) -> None:
+    _, results = run("tiny", {"split.valid_count": 0})
+    rows = read_csv(results.history)
+    assert {(row["valid_loss"], row["valid_accuracy"]) for row in rows} == {("", "")}
+    assert read_csv(results.trials) == [{"trial": "0", "seed": "0", "valid_accuracy": "", "error": ""}]
+
+
+def test_a_training_without_a_search_is_its_only_trial(run: Run) -> None:
+    _, results = run()
+    last = read_csv(results.history)[-1]
+    assert read_csv(results.trials) == [
+        {"trial": "0", "seed": "0", "valid_accuracy": last["valid_accuracy"], "error": ""}
+    ]
+
+
+def test_the_same_configuration_gives_the_same_bytes(run: Run) -> None:
+    _, results = run()
+    first = digests(results.folder)
+    run()
+    assert digests(results.folder) == first
+    run("tiny", {"seed": 1})
+    assert digests(results.folder)["parameters.pkl"] != first["parameters.pkl"]
+
+
+def test_early_stopping_keeps_the_best_parameters(run: Run) -> None:
+    _, results = run(
+        "tiny",
+        {
+            "training.epochs": 30,
+            "training.early_stopping.monitor": "valid_accuracy",
+            "training.early_stopping.patience": 3,
+            "optimizer.name": "adam",
+            "optimizer.learning_rate": 0.05,
+        },
+    )
+    history = [float(row["valid_accuracy"]) for row in read_csv(results.history)]
+    assert len(history) < 31
+    assert read_csv(results.trials)[0]["valid_accuracy"] == repr(max(history))
+    assert history.index(max(history)) == len(history) - 4
+
+
+def test_a_search_trains_its_best_trial(run: Run, parsed: Layout) -> None:
+    config, results = run("tiny_grid")
+    rows = read_csv(results.trials)
+    assert list(rows[0]) == [
+        "trial",
+        "model.hidden",
+        "optimizer.learning_rate",
+        "seed",
+        "valid_accuracy",
+        "error",
+    ]
+    assert [(row["trial"], row["model.hidden"], row["optimizer.learning_rate"]) for row in rows] == [
+        ("0", "[4]", "0.001"),
+        ("1", "[4]", "0.3"),
+        ("2", "[8]", "0.001"),
+        ("3", "[8]", "0.3"),
+    ]
+    trials = search.trials(config)
+    assert [int(row["seed"]) for row in rows] == [trial.config.seed for trial in trials]
+    assert len({row["seed"] for row in rows}) == 4
+    accuracies = [float(row["valid_accuracy"]) for row in rows]
+    best = trials[accuracies.index(max(accuracies))]
+    # The parameters are those of that configuration trained alone.
+    alone = Results(parsed.root / "alone")
+    split.run(parsed, best.config, alone)
+    train.run(parsed, best.config, alone)
+    assert alone.parameters.read_bytes() == results.parameters.read_bytes()
+    assert alone.history.read_bytes() == results.history.read_bytes()
+    assert accuracies[best.number] == float(read_csv(results.history)[-1]["valid_accuracy"])
+
+
+def test_the_number_of_processes_changes_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, results = run("tiny_grid")
+    first = digests(results.folder)
+    monkeypatch.setenv(train.WORKERS_VARIABLE, "2")
+    run("tiny_grid")
+    assert digests(results.folder) == first
+
+
+def test_the_number_of_processes_is_handed_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int | None] = []
+
+    def recorded(trials: Sequence[search.Trial], task: search.Task, workers: int | None) -> Iterator[Outcome]:
+        asked.append(workers)
+        return search_run(trials, task, 1)
+
+    search_run = search.run
+    monkeypatch.setattr(search, "run", recorded)
+    monkeypatch.setattr(runtime, "memory_bytes", lambda: 2**40)
+    monkeypatch.setattr("joblib.cpu_count", lambda: 7)
+    for text in ("3", ""):
+        monkeypatch.setenv(train.WORKERS_VARIABLE, text)
+        run("tiny_grid")
+    assert asked == [3, 7]
+
+
+def test_trials_that_come_in_any_order(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, results = run("tiny_grid")
+    first = digests(results.folder)
+    search_run = search.run
+    monkeypatch.setattr(search, "run", lambda *given: reversed(list(search_run(*given))))
+    run("tiny_grid")
+    assert digests(results.folder) == first
+
+
+def diverging(*scales: float) -> dict[str, object]:
+    """A search over initial weights, some of them too large."""
+    return {"model.activation": "relu", "search.space": {"initializer": {"scale": list(scales)}}}
+
+
+def test_a_trial_that_diverges_is_in_the_table_and_never_wins(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, results = run("tiny_grid", diverging(1e30, 1.0))
+    failed, sound = read_csv(results.trials)
+    assert failed["valid_accuracy"] == ""
+    assert failed["error"].startswith("tiny_grid diverged in epoch 1 at step 1: the loss is ")
+    assert "\n" not in failed["error"]
+    assert (sound["valid_accuracy"] != "", sound["error"]) == (True, "")
+    assert f"trial 0 failed: {failed['error']}" in capsys.readouterr().err
+    assert all(np.isfinite(array).all() for array in read_parameters(results.parameters).values())
+
+
+def test_a_search_of_which_every_trial_diverges(run: Run, parsed: Layout) -> None:
+    with pytest.raises(PipelineError, match=r"^all 2 trials failed; the first: tiny_grid diverged"):
+        run("tiny_grid", diverging(1e30, 1e31))
+    assert not parsed.results("tiny_grid").parameters.exists()
+
+
+def test_a_search_of_one(run: Run) -> None:
+    space = {"model": {"hidden": [[3]]}, "optimizer": {"learning_rate": [0.3]}}
+    config, results = run("tiny_grid", {"search.space": space})
+    (row,) = read_csv(results.trials)
+    assert (row["model.hidden"], row["optimizer.learning_rate"]) == ("[3]", "0.3")
+    assert row["seed"] == str(search.trials(config)[0].config.seed)
+    assert read_parameters(results.parameters)["W1"].shape == (784, 3)
+
+
+def test_worker_processes_that_compute_differently_are_found(
+    run: Run, parsed: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        search, "run", lambda trials, *_: (Outcome(trial.number, 0.01 * trial.number) for trial in trials)
+    )
+    with pytest.raises(PipelineError) as caught:
+        run("tiny_grid")
+    assert str(caught.value).startswith("tiny_grid: trial 3 gave 0.03 and the same training again ")
+    assert str(caught.value).endswith("; the worker processes compute differently (another runtime?)")
+    assert not parsed.results("tiny_grid").parameters.exists()
+
+
+def test_a_training_that_diverges_leaves_nothing(run: Run, parsed: Layout) -> None:
+    with pytest.raises(DivergenceError) as caught:
+        run("tiny", {"model.activation": "relu", "initializer.scale": 1e30})
+    assert str(caught.value).startswith("tiny diverged in epoch 1 at step 1: the loss is ")
+    assert str(caught.value).count("\n") == 1
+    assert [path.name for path in parsed.results("tiny").folder.iterdir()] == ["split.npz"]
+
+
+STOPPING = {"training.early_stopping.monitor": "valid_loss"}
+# A fraction of a class of 20 images, rounded down to none.
+NEARLY_NONE = {
+    "split.name": "stratified",
+    "split.valid_count": 0,
+    "split.train_fraction": 0.9,
+    "split.valid_fraction": 0.01,
+}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {**NEARLY_NONE, **STOPPING},
+        {**NEARLY_NONE, "search.name": "grid", "search.space": {"seed": [1, 2]}},
+        # A number that this kind of split does not look at.
+        {"split.valid_count": 0, "split.valid_fraction": 0.5, **STOPPING},
+    ],
+)
+def test_an_empty_valid_part_where_one_is_needed(run: Run, changes: Mapping[str, object]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        run("tiny", changes)
+    assert str(caught.value) == (
+        "tiny: the valid part is empty, and a search or early stopping needs one (see split)"
+    )
+
+
+def test_fewer_names_than_classes(run: Run, parsed: Layout) -> None:
+    with pytest.raises(ConfigError) as caught:
+        run("tiny", {"dataset.sources.bundled.classes": ["a", "b", "c"]})
+    assert str(caught.value) == (
+        f"dataset.sources.bundled.classes: 3 names, but {parsed.parsed('bundled', 'tiny')} has the label 9"
+    )
+
+
+@pytest.mark.usefixtures("composed")
+def test_progress_is_told_in_lines(cli: Run) -> None:
+    assert cli("split", "tiny_grid").code == 0
+    lines = cli("train", "tiny_grid").err.splitlines()
+    assert lines[0].startswith("tiny_grid: search: 1 of 4 trials (25 %), best ")
+    assert any(line.startswith("tiny_grid: search: 4 of 4 trials (100 %), best ") for line in lines)
+    assert any(line.startswith("tiny_grid: the best of 4 trials is model.hidden=[") for line in lines)
+    assert lines[-1].startswith("tiny_grid: 3 of 3 epochs (100 %), train_loss ")

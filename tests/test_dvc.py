@@ -1,0 +1,356 @@
+"""The seam between DVC and Hydra, with the real `dvc` and `git` in a checkout of its own."""
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+ROOT = Path(__file__).resolve().parent.parent
+
+EXPERIMENTS = ("tiny", "other")
+OTHER = """\
+# @package _global_
+# The same with another optimizer: what is changed for the one must leave this alone.
+defaults:
+  - tiny
+  - override /optimizer: momentum
+  - _self_
+
+name: other
+"""
+PARAMS = """\
+# What is run.
+source: official # or bundled
+
+datasets: [tiny]
+
+# One line each.
+experiments:
+  tiny: {dataset: tiny} # quick
+  other: {dataset: tiny}
+"""
+
+
+class Checkout:
+    """A clone with everything in place, and `dvc` and `git` to run in it."""
+
+    def __init__(self, root: Path, environment: Mapping[str, str]) -> None:
+        self.root = root
+        self.environment = dict(environment)
+
+    def run(self, *command: str, code: int | None = 0) -> str:
+        """What a command printed, on either stream; `code` None for whatever it ends with."""
+        done = subprocess.run(  # noqa: S603  (dvc and git, in a checkout of its own)
+            command,
+            cwd=self.root,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert code is None or done.returncode == code, done.stdout
+        return done.stdout
+
+    def dvc(self, *arguments: str, code: int | None = 0) -> str:
+        return self.run(sys.executable, "-m", "dvc", *arguments, code=code)
+
+    def git(self, *arguments: str) -> str:
+        return self.run("git", *arguments)
+
+    def repro(self, *arguments: str, code: int | None = 0) -> set[str]:
+        """The stages that ran, and with a ~ those whose results DVC brought from its cache."""
+        printed = self.dvc("repro", *arguments, code=code)
+        return set(re.findall(r"Running stage '(.+?)'", printed)) | {
+            f"~{name}" for name in re.findall(r"Stage '(.+?)' is cached", printed)
+        }
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        file = self.root / path
+        text = file.read_text()
+        assert text.count(old) == 1
+        file.write_text(text.replace(old, new))
+
+    def outputs(self) -> dict[str, bytes]:
+        return {
+            path.relative_to(self.root).as_posix(): path.read_bytes()
+            for path in sorted(self.root.glob("outputs/**/*"))
+            if path.is_file() and path.name != ".gitignore"
+        }
+
+
+def definition_for(experiments: tuple[str, ...]) -> str:
+    """The project's own dvc.yaml; only stages over all experiments depend on these instead."""
+    definition = OmegaConf.to_container(OmegaConf.load(ROOT / "dvc.yaml"), resolve=False)
+    assert isinstance(definition, dict)
+    for stage in definition["stages"].values():
+        if "foreach" in stage:
+            continue
+        names = dict.fromkeys(path.split("/", 2)[2] for path in stage["deps"] if path.startswith("outputs/"))
+        stage["deps"] = [path for path in stage["deps"] if not path.startswith("outputs/")]
+        stage["deps"] += [f"outputs/{experiment}/{name}" for experiment in experiments for name in names]
+    return OmegaConf.to_yaml(OmegaConf.create(definition))
+
+
+def environment_in(folder: Path, mirror: Path) -> dict[str, str]:
+    """Nothing of the user's: no configuration, no cache, no identity, no hooks."""
+    programs = folder / "bin"
+    programs.mkdir(exist_ok=True)
+    if not (programs / "python").exists():
+        # A link to the interpreter would not find the packages of its environment.
+        (programs / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+        (programs / "python").chmod(0o755)
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "DVC_", "PYTEST_"))
+    }
+    return {
+        **kept,
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+        "HOME": str(folder),
+        "XDG_CONFIG_HOME": str(folder / "config"),
+        "XDG_CACHE_HOME": str(folder / "cache"),
+        "DVC_SITE_CACHE_DIR": str(folder / "site"),
+        "DVC_GLOBAL_CONFIG_DIR": str(folder / "global"),
+        "DVC_SYSTEM_CONFIG_DIR": str(folder / "system"),
+        "DVC_NO_ANALYTICS": "1",
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_AUTHOR_NAME": "a",
+        "GIT_AUTHOR_EMAIL": "a@example.invalid",
+        "GIT_COMMITTER_NAME": "a",
+        "GIT_COMMITTER_EMAIL": "a@example.invalid",
+        "PIPELINE_MIRROR": str(mirror),
+        "PIPELINE_WORKERS": "1",
+        # Beside the copied sources, where the next stage finds it.
+        "PYTHONDONTWRITEBYTECODE": "",
+    }
+
+
+@pytest.fixture(scope="session")
+def template(
+    tmp_path_factory: pytest.TempPathFactory,
+    tiny: Any,  # noqa: ANN401  (of conftest.py)
+) -> Checkout:
+    """Everything committed and reproduced once; made by the first worker that needs it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = base.parent / "dvc" if "PYTEST_XDIST_WORKER" in os.environ else base / "dvc"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        mirror = folder / "mirror"
+        if not mirror.exists():
+            shutil.copytree(tiny.raw, mirror)
+        checkout = Checkout(folder / "checkout", environment_in(folder, mirror))
+        if not (folder / "ready").exists():
+            prepare(checkout, tiny)
+            (folder / "ready").touch()
+    return checkout
+
+
+def stages(*names: str, experiments: tuple[str, ...] = EXPERIMENTS) -> set[str]:
+    return {f"{name}@{experiment}" for name in names for experiment in experiments}
+
+
+def all_but_pictures(checkout: Checkout) -> list[str]:
+    """Targets that reproduce everything; pictures take most of the time, and nothing waits for them."""
+    definitions = OmegaConf.load(checkout.root / "dvc.yaml")["stages"]
+    return sorted(
+        {*stages("evaluate"), *(name for name, stage in definitions.items() if "foreach" not in stage)}
+    )
+
+
+def prepare(checkout: Checkout, tiny: Any) -> None:  # noqa: ANN401  (of conftest.py)
+    root = checkout.root
+    hidden = shutil.ignore_patterns("__pycache__", "*.pyc")
+    for name in ("conf", "pipeline"):
+        shutil.copytree(ROOT / name, root / name, ignore=hidden)
+    for name in (".dvcignore", ".gitignore"):
+        shutil.copy(ROOT / name, root)
+    (root / "dvc.yaml").write_text(definition_for(EXPERIMENTS))
+    (root / "params.yaml").write_text(PARAMS)
+    (root / "conf" / "dataset" / "tiny.yaml").write_text(tiny.definition)
+    # Experiments of the fixtures for all tests, by their text.
+    (root / "conf" / "experiment" / "tiny.yaml").write_text(tiny.experiment)
+    (root / "conf" / "experiment" / "other.yaml").write_text(OTHER)
+    checkout.git("init", "--quiet", "--initial-branch=main")
+    checkout.dvc("init", "--quiet")
+    shutil.copy(ROOT / ".dvc" / "config", root / ".dvc" / "config")
+    ran = checkout.repro(*all_but_pictures(checkout))
+    assert ran == {
+        "fetch@tiny",
+        "parse@tiny",
+        *stages("compose", "split", "train"),
+        *all_but_pictures(checkout),
+    }
+    checkout.git("add", "--all")
+    checkout.git("commit", "--quiet", "--message", "all of it")
+
+
+@pytest.fixture
+def checkout(template: Checkout, tmp_path: Path) -> Checkout:
+    """A copy of the template: committed, reproduced, nothing to do."""
+    shutil.copytree(template.root, tmp_path / "checkout", symlinks=True)
+    return Checkout(
+        tmp_path / "checkout", {**template.environment, "DVC_SITE_CACHE_DIR": str(tmp_path / "site")}
+    )
+
+
+def test_a_second_time_nothing_runs_and_nothing_is_left_to_commit(checkout: Checkout) -> None:
+    before = checkout.outputs()
+    assert checkout.repro(*all_but_pictures(checkout)) == set()
+    assert checkout.outputs() == before
+    assert checkout.git("status", "--porcelain") == ""
+    # In git is what DVC does not keep, and nothing of what it does.
+    kept = set(checkout.git("ls-files", "outputs").split())
+    for name in ("config.yaml", "metrics.json", "history.csv"):
+        assert {f"outputs/{experiment}/{name}" for experiment in EXPERIMENTS} <= kept
+    assert not any(path.endswith(".pkl") for path in kept)
+    assert not checkout.git("ls-files", "data", "runs")
+
+
+def test_every_experiment_is_in_the_table_of_metrics(checkout: Checkout) -> None:
+    (revision,) = json.loads(checkout.dvc("metrics", "show", "--json")).values()
+    assert set(revision["data"]) == {f"outputs/{experiment}/metrics.json" for experiment in EXPERIMENTS}
+    for file in revision["data"].values():
+        assert file["data"]["source"] == "official"
+        assert 0 <= file["data"]["test"]["accuracy"] <= 1
+
+
+def test_an_edit_in_conf_runs_the_stages_whose_values_changed(checkout: Checkout) -> None:
+    before = checkout.outputs()
+    checkout.edit("conf/optimizer/momentum.yaml", "momentum: 0.9", "momentum: 0.5")
+    # One chain, when it is asked for.
+    assert checkout.repro("train@other") == stages("compose", "train", experiments=("other",))
+    # Now only a comment: both are composed anew, and but for what is due from before that is all.
+    checkout.edit("conf/optimizer/momentum.yaml", "momentum: 0.5", "momentum: 0.5 # half")
+    assert checkout.repro("evaluate@tiny", "evaluate@other") == {*stages("compose"), "evaluate@other"}
+    after = checkout.outputs()
+    assert {path.split("/")[1] for path in before if before[path] != after[path]} == {"other"}
+
+
+def test_an_experiment_from_the_command_line(checkout: Checkout) -> None:
+    """params.yaml keeps its comments, only that experiment runs, and what differs is shown."""
+    before = (checkout.root / "params.yaml").read_text()
+    printed = checkout.dvc(
+        "exp", "run", "-S", "++experiments.tiny.optimizer.learning_rate=0.2", "evaluate@tiny"
+    )
+    ran = set(re.findall(r"Running stage '(.+?)'", printed))
+    assert ran == stages("compose", "train", "evaluate", experiments=("tiny",))
+    after = (checkout.root / "params.yaml").read_text()
+    assert re.findall(r"#.*", after) == re.findall(r"#.*", before)
+    assert OmegaConf.create(after).experiments.tiny.optimizer.learning_rate == 0.2
+    assert json.loads(checkout.dvc("params", "diff", "--json")) == {
+        "outputs/tiny/config.yaml": {"optimizer.learning_rate": {"old": 0.1, "new": 0.2, "diff": 0.1}},
+        "params.yaml": {"experiments.tiny.optimizer.learning_rate": {"old": None, "new": 0.2}},
+    }
+    metrics = json.loads(checkout.dvc("metrics", "diff", "--json"))
+    assert set(metrics) == {"outputs/tiny/metrics.json"}
+    assert metrics["outputs/tiny/metrics.json"]["train.loss"]["diff"] < 0
+    # Nothing is composed behind the user's back: the change stays, until it is taken back.
+    assert "outputs/other" not in checkout.git("status", "--porcelain")
+
+
+def test_an_experiment_that_fails_does_not_stop_the_others(checkout: Checkout) -> None:
+    checkout.edit("params.yaml", "tiny: {dataset: tiny} #", "tiny: {dataset: tiny, seed: -1} #")
+    checkout.edit("conf/optimizer/momentum.yaml", "momentum: 0.9", "momentum: 0.5")
+    printed = checkout.dvc("repro", "--keep-going", "evaluate@tiny", "evaluate@other", code=None)
+    assert "pipeline: seed=-1: expected 0 <= seed < 2**32\n" in printed
+    assert "Traceback" not in printed
+    ran = set(re.findall(r"Running stage '(.+?)'", printed))
+    assert stages("compose", "train", "evaluate", experiments=("other",)) <= ran
+    assert not stages("train", "evaluate", experiments=("tiny",)) & ran
+    # Of the failed one the results of before are still there (its configuration DVC took away first).
+    assert checkout.git("status", "--porcelain", "outputs/tiny") == " D outputs/tiny/config.yaml\n"
+
+
+def edit_while_running(checkout: Checkout, path: str) -> None:
+    """Let the split stage of this checkout change `path` in the middle of its work."""
+    stage = checkout.root / "pipeline" / "stages" / "split.py"
+    stage.write_text(
+        stage.read_text()
+        + "\n\n_unhurried = run\n\n\ndef run(layout, config, results):  # noqa: ANN001, ANN201, D103, F811\n"
+        "    _unhurried(layout, config, results)\n"
+        f"    path = layout.root / {path!r}\n"
+        "    if (layout.root / 'edit').exists():\n"
+        "        path.write_bytes(path.read_bytes() + b'# edited\\n')\n"
+    )
+    checkout.git("add", "--all")
+    checkout.git("commit", "--quiet", "--message", "a slow stage")
+    (checkout.root / "edit").touch()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "outputs/tiny/config.yaml",
+        pytest.param("pipeline/splitting.py", marks=pytest.mark.slow),
+        pytest.param("data/parsed/official/tiny/train/labels.npy", marks=pytest.mark.slow),
+    ],
+    ids=["config", "code", "data"],
+)
+def test_what_is_edited_while_its_stage_runs_is_not_recorded(checkout: Checkout, path: str) -> None:
+    edit_while_running(checkout, path)
+    lock = (checkout.root / "dvc.lock").read_bytes()
+    printed = checkout.dvc("repro", "--single-item", "split@tiny", code=None)
+    assert f"pipeline: {path} changed while split@tiny ran; nothing was recorded.\n" in printed
+    assert "run `dvc repro` again" in printed
+    assert "failed to reproduce 'split@tiny'" in printed
+    assert (checkout.root / "dvc.lock").read_bytes() == lock
+    # Not so without the guard: this is what DVC records of such a stage.
+    (checkout.root / "edit").unlink()
+    assert "split@tiny" in json.loads(checkout.dvc("status", "--json", "split@tiny"))
+
+
+@pytest.mark.slow
+def test_a_fresh_clone_gives_the_same_hashes(checkout: Checkout, tmp_path: Path) -> None:
+    clone = Checkout(tmp_path / "clone", checkout.environment)
+    checkout.run("git", "clone", "--quiet", str(checkout.root), str(clone.root))
+    ran = clone.repro(*all_but_pictures(clone))
+    assert {"fetch@tiny", "parse@tiny", *stages("train", "evaluate")} <= ran
+    assert clone.git("status", "--porcelain") == ""
+    assert (clone.root / "dvc.lock").read_bytes() == (checkout.root / "dvc.lock").read_bytes()
+    # The pictures too, twice: the same bytes.
+    assert clone.repro() == stages("plot")
+    assert checkout.repro() == stages("plot")
+    assert clone.git("status", "--porcelain") == checkout.git("status", "--porcelain") == " M dvc.lock\n"
+    assert (clone.root / "dvc.lock").read_bytes() == (checkout.root / "dvc.lock").read_bytes()
+    assert clone.repro() == set()
+
+
+@pytest.mark.slow
+def test_an_edit_of_code_runs_the_stages_that_import_it(checkout: Checkout) -> None:
+    path = checkout.root / "pipeline" / "stages" / "train.py"
+    path.write_text(path.read_text() + "# A comment.\n")
+    # The same parameters come out, so nothing after it runs.
+    assert checkout.repro("evaluate@tiny") == stages("train", experiments=("tiny",))
+    path = checkout.root / "pipeline" / "__main__.py"
+    path.write_text(path.read_text() + "# A comment.\n")
+    assert checkout.repro("evaluate@tiny") == set()
+
+
+@pytest.mark.slow
+def test_taking_a_change_back_computes_nothing(checkout: Checkout) -> None:
+    """The results of before come from DVC's run cache."""
+    checkout.edit("params.yaml", "tiny: {dataset: tiny} #", "tiny: {dataset: tiny, seed: 1} #")
+    expected = stages("compose", "train", "evaluate", experiments=("tiny",))
+    assert expected <= checkout.repro("evaluate@tiny")
+    checkout.git("checkout", "--quiet", "params.yaml")
+    assert not stages("split", "train", "evaluate") & checkout.repro("evaluate@tiny")
+    assert checkout.git("status", "--porcelain") == ""
+
+
+@pytest.mark.slow
+def test_without_git(checkout: Checkout) -> None:
+    """As from a downloaded archive."""
+    shutil.rmtree(checkout.root / ".git")
+    checkout.dvc("config", "--local", "core.no_scm", "true")
+    assert checkout.repro("evaluate@tiny") == set()
+    assert "test.accuracy" in checkout.dvc("metrics", "show")

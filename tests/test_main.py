@@ -1,0 +1,612 @@
+"""The command line, in this process and as a stranger runs it."""
+
+import hashlib
+import importlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+import pipeline
+from pipeline.__main__ import main
+from pipeline.config import compose, read_config
+from pipeline.layout import Layout
+
+ROOT = Path(__file__).resolve().parent.parent
+Run = Callable[..., Any]
+
+
+def listed_commands() -> list[str]:
+    """The commands that `pipeline --help` shows."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", "--help"],
+        env={**os.environ, "COLUMNS": "80"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return re.findall(r"^    ([a-z][a-z-]*)(?:$| )", done.stdout, re.MULTILINE)
+
+
+COMMANDS = listed_commands()
+
+
+def said(ended: Any) -> str:  # noqa: ANN401  (as `cli` and `python` give it)
+    """What a command said of its failure: one or two lines, no traceback, nobody else's words."""
+    assert ended.err.startswith("pipeline: "), ended.err
+    assert "Traceback" not in ended.err
+    assert "HYDRA_FULL_ERROR" not in ended.err
+    assert ended.err.count("\n") <= 2
+    assert ended.err.endswith("\n")
+    return str(ended.err.removeprefix("pipeline: ").removesuffix("\n"))
+
+
+def digests(folder: Path) -> dict[Path, str]:
+    return {
+        path: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.rglob("*") if path.is_file()
+    }
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves out the stage that takes most of the time; its own tests draw."""
+    monkeypatch.setattr("pipeline.stages.plot.run", lambda *_: None)
+
+
+# Help
+
+
+def test_every_stage_is_a_command() -> None:
+    stages = OmegaConf.load(ROOT / "dvc.yaml")["stages"]
+    assert set(stages) <= set(COMMANDS)
+    assert len(set(COMMANDS)) == len(COMMANDS)
+
+
+def test_without_a_command_the_help_is_shown(cli: Run) -> None:
+    alone, asked = cli(), cli("--help")
+    assert (alone.code, asked.code) == (2, 0)
+    assert alone.out == asked.out
+    assert (alone.err, asked.err) == ("", "")
+    assert "pipeline COMMAND --help" in re.sub(r"\s+", " ", asked.out)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_has_an_example_and_nothing_is_cut_off(
+    cli: Run, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    ended = cli(command, "--help")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.startswith(f"usage: pipeline {command}")
+    text = re.sub(r"\s+", " ", ended.out)
+    assert f"Example: pipeline {command} " in text
+    assert "%(" not in text
+    assert "SUPPRESS" not in text
+    assert max(map(len, ended.out.splitlines())) <= 80
+    summary = re.search(rf"^    {command}\s+(.+(?:\n {{10,}}.+)*)", cli("--help").out, re.MULTILINE)
+    assert summary is not None
+    assert summary[1].strip()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_example_of_a_command_can_be_meant(
+    cli: Run, checkout: Layout, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """It is accepted: what it may fail with is that nothing has been run here yet."""
+    del checkout
+    monkeypatch.setenv("COLUMNS", "500")
+    example = re.search(r"Example: pipeline (.+)", cli(command, "--help").out)
+    assert example is not None
+    if command in {"fetch", "source"}:  # which would download, and would work
+        return
+    ended = cli(*example[1].split())
+    assert ended.code != 2 or "lists no such experiment" in ended.err, ended.err
+
+
+def test_version(cli: Run) -> None:
+    ended = cli("--version")
+    assert (ended.code, ended.out) == (0, f"pipeline {pipeline.__version__}\n")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == pipeline.__version__
+    module, _, name = project["scripts"]["pipeline"].partition(":")
+    assert getattr(importlib.import_module(module), name) is main
+
+
+def test_help_needs_no_third_party_module() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-S", "-m", "pipeline", "--help"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+# Bad usage
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["nonsense"], "invalid choice: 'nonsense'"),
+        (["--nonsense"], "unrecognized arguments: --nonsense"),
+        (["split"], "the following arguments are required: experiment"),
+        (["split", "tiny", "stray"], "unrecognized arguments: stray"),
+        (["compose", "tiny", "stray"], "unrecognized arguments: stray"),
+        (["train"], "the following arguments are required"),
+        (["train", "tiny", "stray"], "unrecognized arguments: stray"),
+        (["train", "--nonsense"], "unrecognized arguments: --nonsense"),
+        (["train", "--cfg", "nonsense"], "invalid choice: 'nonsense'"),
+        (["fetch"], "the following arguments are required: dataset"),
+        (["source"], "the following arguments are required: name"),
+        (["source", "nonsense"], "invalid choice: 'nonsense'"),
+    ],
+)
+def test_bad_usage(cli: Run, checkout: Layout, arguments: list[str], expected: str) -> None:
+    ended = cli(*arguments)
+    assert ended.code == 2
+    assert ended.err.startswith("usage: pipeline")
+    assert expected in ended.err
+    assert not (checkout.root / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["compose", "nope"], "nope: params.yaml lists no such experiment, only tiny, tiny_grid"),
+        (["fetch", "nope"], "dataset=nope: unknown; one of cifar10, "),
+        (
+            ["fetch", "tiny", "--source", "nope"],
+            "source=nope: tiny has no such source, only bundled, official",
+        ),
+        (["parse", "kmnist"], "source=bundled: kmnist has no such source, only official; no stand-in"),
+        (["fetch", "tiny", "stray"], "stray: expected KEY=VALUE, such as "),
+        (
+            ["fetch", "tiny", "sources.bundled.train_count=x"],
+            "sources.bundled.train_count=x: expected a whole",
+        ),
+        (["train", "tiny", "seed=1"], "tiny: beside overrides an experiment is given as experiment=tiny"),
+        (["train", "experiment=nope"], "experiment=nope: no such choice; one of cifar10_grid, "),
+        (["train", "sed=1"], "sed: no such key; did you mean seed?"),
+        # The flags of Hydra, with which it composes on its own.
+        (["train", "-m", "sed=1,2"], "sed: no such key; did you mean seed?"),
+        (["train", "-m", "optimizer=adam,nope"], "optimizer=nope: no such choice; one of adagrad, "),
+        (["train", "-m", "tiny"], "'tiny': expected KEY=VALUE"),
+        (["train", "--cfg", "job", "sed=1"], "sed: no such key; did you mean seed?"),
+        (["train", "--resolve", "seed=1"], "The --resolve flag can only be used in conjunction with --cfg"),
+        (["train", "--config-dir", "nope", "seed=1"], "Additional config directory "),
+        (["train", "-cn", "nope"], "Cannot find primary config 'nope'"),
+        (
+            ["train", "-m", "hydra/launcher=nope", "seed=1"],
+            "hydra/launcher=nope: no such choice; one of basic",
+        ),
+        (["train", "random=nope", "experiment=tiny"], "random=nope: unknown; one of generator, legacy"),
+        (
+            ["train", "model.activation=nope", "experiment=tiny"],
+            "activation=nope: unknown; one of identity, ",
+        ),
+    ],
+)
+def test_what_cannot_be_meant_is_told_and_ends_with_2(
+    cli: Run, checkout: Layout, arguments: list[str], expected: str
+) -> None:
+    ended = cli(*arguments)
+    assert said(ended).startswith(expected)
+    assert ended.code == 2
+    assert not checkout.results("tiny").folder.exists()
+
+
+def test_a_missing_setting_of_the_environment(
+    composed: Layout, cli: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del composed
+    assert cli("split", "tiny_grid").code == 0
+    for text in ("x", "0", "-1", "1.5"):
+        monkeypatch.setenv("PIPELINE_WORKERS", text)
+        ended = cli("train", "tiny_grid")
+        assert said(ended) == f"PIPELINE_WORKERS={text}: expected a number of processes, 1 or more"
+        assert ended.code == 2
+
+
+def test_a_wrong_tier_in_the_environment(checkout: Layout, python: Run) -> None:
+    ended = python("-m", "pipeline", "compose", "tiny", environment={"PIPELINE_RUNTIME": "nope"})
+    assert said(ended) == "runtime=nope: unknown; one of portable, avx512, native"
+    assert ended.code == 2
+    assert not checkout.results("tiny").folder.exists()
+
+
+# Failures
+
+
+@pytest.mark.parametrize("stage", ["split", "train", "evaluate", "plot"])
+def test_a_stage_whose_experiment_is_not_composed(checkout: Layout, cli: Run, stage: str) -> None:
+    ended = cli(stage, "nope")
+    assert said(ended) == (
+        f"{checkout.results('nope').config} is missing: compose the experiment first, or let DVC do it:"
+        f" dvc repro {stage}@nope"
+    )
+    assert ended.code == 1
+
+
+@pytest.mark.parametrize(
+    ("stage", "missing"),
+    [
+        ("split", "data/parsed/bundled/tiny"),
+        ("train", "data/parsed/bundled/tiny"),
+        ("evaluate", "data/parsed/bundled/tiny"),
+        ("plot", "data/parsed/bundled/tiny"),
+    ],
+)
+def test_a_stage_without_its_data(
+    checkout: Layout, tiny_outputs: Path, cli: Run, stage: str, missing: str
+) -> None:
+    checkout.results("tiny").folder.mkdir(parents=True)
+    shutil.copy(tiny_outputs / "config.yaml", checkout.results("tiny").config)
+    ended = cli(stage, "tiny")
+    assert said(ended) == (
+        f"{checkout.root / missing} is missing: an earlier stage makes it."
+        f" Let DVC run what is needed: dvc repro {stage}@tiny"
+    )
+    assert ended.code == 1
+
+
+@pytest.mark.parametrize(
+    ("stage", "missing"), [("train", "split.npz"), ("evaluate", "split.npz"), ("plot", "parameters.pkl")]
+)
+def test_a_stage_before_its_turn(composed: Layout, cli: Run, stage: str, missing: str) -> None:
+    ended = cli(stage, "tiny")
+    assert said(ended).startswith(f"{composed.results('tiny').folder / missing} is missing: ")
+    assert said(ended).endswith(f"dvc repro {stage}@tiny")
+    assert ended.code == 1
+
+
+def test_parsing_before_fetching(checkout: Layout, cli: Run) -> None:
+    ended = cli("parse", "tiny")
+    assert said(ended) == (
+        f"{checkout.raw('bundled', 'tiny')} is missing: fetch the files first, or let DVC do it:"
+        " dvc repro parse@tiny"
+    )
+    assert ended.code == 1
+
+
+def test_training_by_overrides_without_the_data(checkout: Layout, cli: Run) -> None:
+    ended = cli("train", "experiment=tiny")
+    assert said(ended) == (
+        f"{checkout.parsed('bundled', 'tiny')} is missing: the data set has not been fetched and parsed.\n"
+        "Run dvc repro parse@tiny"
+    )
+    assert ended.code == 1
+    ended = cli("train", "experiment=tiny", "source=official")
+    assert said(ended).endswith(
+        "\nRun pipeline fetch tiny --source official && pipeline parse tiny --source official"
+    )
+
+
+def test_outside_a_checkout(tmp_path: Path, cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for arguments in (["compose", "tiny"], ["train", "seed=1"], ["source", "official"]):
+        ended = cli(*arguments)
+        assert said(ended).startswith(f"{tmp_path.resolve()} is not inside a checkout of the pipeline")
+        assert ended.code == 1
+
+
+def test_a_module_that_is_not_installed(checkout: Layout, cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    del checkout
+    monkeypatch.setitem(sys.modules, "hydra", None)  # type: ignore[arg-type]  # how Python is told to refuse it
+    for arguments in (["compose", "tiny"], ["train", "experiment=tiny"]):
+        ended = cli(*arguments)
+        assert said(ended) == (
+            f"hydra is not installed for {sys.executable}.\n"
+            "Set up and use the checkout's own environment: make setup && . .venv/bin/activate"
+        )
+        assert ended.code == 1
+    monkeypatch.delitem(sys.modules, "hydra")
+
+
+def test_an_interpreter_with_nothing_installed(checkout: Layout, python: Run) -> None:
+    del checkout
+    ended = python("-S", "-m", "pipeline", "compose", "tiny")
+    assert "omegaconf is not installed" in said(ended)
+    assert ended.code == 1
+
+
+def test_a_module_of_our_own_that_is_missing_is_a_bug(
+    checkout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del checkout
+    monkeypatch.setitem(sys.modules, "pipeline.stages.compose", None)  # type: ignore[arg-type]  # refused
+    with pytest.raises(ModuleNotFoundError):
+        main(["compose", "tiny"])
+
+
+def failing(error: BaseException) -> Callable[..., None]:
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "expected"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (MemoryError("1 TB"), 1, "not enough memory: 1 TB"),
+        (PermissionError(13, "Permission denied", "/x"), 1, "/x: Permission denied"),
+        (OSError("strange"), 1, "strange"),
+    ],
+)
+def test_what_can_happen_to_anything(
+    parsed: Layout,
+    cli: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    code: int,
+    expected: str,
+) -> None:
+    del parsed
+    monkeypatch.setattr("pipeline.stages.compose.run", failing(error))
+    monkeypatch.setattr("pipeline.stages.adhoc.run", failing(error))
+    # Hydra would show a traceback of what it does not know.
+    for arguments in (["compose", "tiny"], ["train", "experiment=tiny"]):
+        ended = cli(*arguments)
+        assert ended.err.splitlines()[-1] == f"pipeline: {expected}"
+        assert "Traceback" not in ended.err
+        assert ended.code == code
+
+
+@pytest.mark.parametrize("arguments", [["compose", "tiny"], ["train", "experiment=tiny"]])
+def test_a_bug_is_shown_with_its_traceback(
+    parsed: Layout, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    del parsed
+    monkeypatch.setattr("pipeline.stages.compose.run", failing(ZeroDivisionError()))
+    monkeypatch.setattr("pipeline.stages.adhoc.run", failing(ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        main(arguments)
+
+
+@pytest.mark.parametrize("arguments", [["--debug", "compose", "nope"], ["compose", "nope", "--debug"]])
+def test_debug_shows_the_traceback(checkout: Layout, cli: Run, arguments: list[str]) -> None:
+    del checkout
+    ended = cli(*arguments)
+    assert ended.code == 2
+    assert ended.err.startswith("Traceback")
+    assert ended.err.endswith(
+        "\npipeline: nope: params.yaml lists no such experiment, only tiny, tiny_grid\n"
+    )
+
+
+def test_debug_shows_where_hydras_complaint_comes_from(checkout: Layout, cli: Run) -> None:
+    del checkout
+    assert "ConfigCompositionException" in cli("train", "-m", "sed=1,2", "--debug").err
+
+
+def test_a_reader_that_has_gone(checkout: Layout) -> None:
+    del checkout
+    for arguments, both in (
+        (["--help"], False),
+        (["train", "--cfg", "job"], False),
+        (["compose", "nope"], True),
+    ):
+        reading, writing = os.pipe()
+        os.close(reading)
+        with os.fdopen(writing, "wb") as gone:
+            ended = subprocess.run(  # noqa: S603  (our own interpreter)
+                [sys.executable, "-m", "pipeline", *arguments],
+                # Buffered, as it is for people; else argparse is the one to meet the error, and ignores it.
+                env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""},
+                stdout=gone,
+                stderr=gone if both else subprocess.PIPE,
+                check=False,
+            )
+        assert ended.returncode == 1
+        assert not ended.stderr
+
+
+def test_an_interrupted_training_ends_at_once_and_leaves_no_result(composed: Layout, cli: Run) -> None:
+    assert cli("split", "tiny").code == 0
+    config = composed.results("tiny").config
+    config.write_text(config.read_text().replace("epochs: 3", "epochs: 1000000"))
+    with subprocess.Popen(
+        [sys.executable, "-m", "pipeline", "train", "tiny"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        rest = process.stderr.read()
+    assert first.startswith("tiny: 0 of 1000000 epochs")
+    assert rest.endswith("pipeline: interrupted\n")
+    assert "Traceback" not in rest
+    assert process.returncode == 130
+    assert sorted(path.name for path in config.parent.iterdir()) == ["config.yaml", "split.npz"]
+
+
+# The stages
+
+
+def test_an_experiment_stage_by_stage(parsed: Layout, cli: Run, python: Run) -> None:
+    results = parsed.results("tiny")
+    for stage, files in (
+        ("compose", ["config.yaml"]),
+        ("split", ["split.npz"]),
+        ("train", ["history.csv", "parameters.pkl", "steps.csv", "trials.csv"]),
+        ("evaluate", ["metrics.json", "per_class.csv", "predictions.csv", "roc.csv"]),
+    ):
+        ended = cli(stage, "tiny")
+        assert (ended.code, ended.out) == (0, "")
+        assert "Traceback" not in ended.err
+        assert set(files) <= {path.name for path in results.folder.iterdir()}
+    before = digests(results.folder)
+    # The same again, in processes of their own: the same bits.
+    for stage in ("train", "evaluate"):
+        assert python("-m", "pipeline", stage, "tiny").code == 0
+    assert digests(results.folder) == before
+
+
+def test_stages_run_from_any_folder_of_the_checkout(
+    parsed: Layout, cli: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(parsed.conf / "dataset")
+    assert cli("compose", "tiny").code == 0
+    assert cli("split", "tiny").code == 0
+    assert parsed.results("tiny").split.is_file()
+
+
+# train as a Hydra application
+
+
+def runs(layout: Layout) -> list[Path]:
+    return sorted(path.parent for path in (layout.root / "runs").rglob("config.yaml"))
+
+
+def test_training_by_overrides_writes_a_run_and_touches_nothing_else(evaluated: Layout, cli: Run) -> None:
+    before = digests(evaluated.root)
+    argv, cwd = sys.argv, Path.cwd()
+    ended = cli("train", "experiment=tiny", "optimizer.learning_rate=0.25")
+    assert (ended.code, ended.out) == (0, "")
+    (run,) = runs(evaluated)
+    assert {path: text for path, text in digests(evaluated.root).items() if run not in path.parents} == before
+    assert re.fullmatch(
+        r"runs/\d{4}-\d\d-\d\d/\d\d-\d\d-\d\d-tiny", run.relative_to(evaluated.root).as_posix()
+    )
+    assert ended.err.endswith(f"results in {run}\n")
+    assert read_config(run / "config.yaml") == compose(
+        evaluated.conf, ["experiment=tiny", "optimizer.learning_rate=0.25"]
+    )
+    found = {path.name for path in run.iterdir()}
+    assert {path.name for path in evaluated.results("tiny").folder.iterdir()} <= found
+    assert {"metrics.json", "plots"} <= found
+    # Nothing of Hydra's own.
+    assert not [name for name in found if name.startswith(".") or name.endswith(".log")]
+    assert (sys.argv, Path.cwd()) == (argv, cwd)
+    assert "HYDRA_FULL_ERROR" not in os.environ
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_the_run_has_the_results_of_the_stages(evaluated: Layout, cli: Run) -> None:
+    assert cli("train", "experiment=tiny").code == 0
+    (run,) = runs(evaluated)
+    stages = digests(evaluated.results("tiny").folder)
+    assert {path.name: text for path, text in digests(run).items()} == {
+        path.name: text for path, text in stages.items()
+    }
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_runs_lie_at_the_top_of_the_checkout(
+    parsed: Layout, cli: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(parsed.conf / "dataset")
+    assert cli("train", "experiment=tiny").code == 0
+    assert len(runs(parsed)) == 1
+    assert Path.cwd() == parsed.conf / "dataset"
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_sweep_of_two(parsed: Layout, cli: Run) -> None:
+    ended = cli("train", "-m", "experiment=tiny", "model.hidden=[3],[4,5]")
+    assert ended.code == 0
+    first, second = runs(parsed)
+    assert first.parent == second.parent
+    assert re.fullmatch(r"\d\d-\d\d-\d\d-tiny-sweep", first.parent.name)
+    assert (first.name, second.name) == ("0", "1")
+    assert [read_config(run / "config.yaml").model.hidden for run in (first, second)] == [[3], [4, 5]]
+    assert all((run / "metrics.json").is_file() for run in (first, second))
+    assert not parsed.results("tiny").folder.exists()
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize(
+    ("sweep", "expected", "code"),
+    [
+        ("initializer.scale=1e30,0.1", "tiny diverged in epoch 1 at step ", 1),
+        ("seed=-1,1", "seed=-1: expected 0 <= seed < 2**32", 2),
+    ],
+)
+def test_a_job_that_fails_does_not_stop_the_others(
+    parsed: Layout, cli: Run, sweep: str, expected: str, code: int
+) -> None:
+    ended = cli("train", "-m", "experiment=tiny", "model.activation=relu", sweep)
+    assert f"pipeline: {expected}" in ended.err
+    assert "Traceback" not in ended.err
+    assert "HYDRA_FULL_ERROR" not in ended.err
+    assert ended.code == code
+    done = [run for run in runs(parsed) if (run / "metrics.json").is_file()]
+    assert [run.name for run in done] == ["1"]
+
+
+def test_a_run_that_diverges(parsed: Layout, cli: Run) -> None:
+    del parsed
+    ended = cli("train", "experiment=tiny", "model.activation=relu", "initializer.scale=1e30")
+    assert "\npipeline: tiny diverged in epoch 1 at step " in ended.err
+    assert "Try a smaller optimizer.learning_rate" in ended.err
+    assert ended.code == 1
+
+
+def test_a_wrong_value_leaves_no_folder(parsed: Layout, cli: Run) -> None:
+    assert cli("train", "experiment=tiny", "seed=-1").code == 2
+    assert not (parsed.root / "runs").exists()
+
+
+def test_runs_that_cannot_be_written(parsed: Layout, cli: Run) -> None:
+    (parsed.root / "runs").write_text("in the way")
+    ended = cli("train", "experiment=tiny")
+    assert said(ended).startswith(f"{parsed.root / 'runs'}") or said(ended).startswith("runs")
+    assert ended.code == 1
+
+
+def test_showing_the_configuration(parsed: Layout, cli: Run) -> None:
+    ended = cli("train", "--cfg", "job", "experiment=tiny", "optimizer=adam")
+    assert (ended.code, ended.err) == (0, "")
+    shown = OmegaConf.create(ended.out)
+    assert (shown.name, shown.optimizer.name, shown.model.hidden) == ("tiny", "adam", [8])
+    only = cli("train", "--cfg", "job", "--package", "optimizer", "optimizer=adam")
+    assert OmegaConf.create(only.out) == shown.optimizer
+    assert not (parsed.root / "runs").exists()
+
+
+def test_showing_what_can_be_chosen(checkout: Layout, cli: Run) -> None:
+    ended = cli("train", "--choices")
+    assert (ended.code, ended.err) == (0, "")
+    for group in sorted(path for path in checkout.conf.iterdir() if path.is_dir()):
+        options = ", ".join(sorted(path.stem for path in group.iterdir()))
+        assert f"{group.name}: {options}" in ended.out
+    assert "pipeline train experiment=mnist_two_layer optimizer.learning_rate=0.2" in ended.out
+    assert "--multirun" in cli("train", "--hydra-help").out
+    assert "optimizer/sgd" in cli("train", "--info", "defaults").out
+
+
+# Speed of the first word
+
+
+def test_nothing_heavy_is_imported_for_help() -> None:
+    """NumPy, because the tier is still to be chosen; the others, because they take their time."""
+    program = (
+        "import sys\nfrom pipeline.__main__ import main\n"
+        "for command in ([], ['compose'], ['train'], ['fetch']):\n"
+        "    assert main([*command, '--help']) == 0\n"
+        "heavy = ('numpy', 'hydra', 'omegaconf', 'matplotlib', 'requests')\n"
+        "print([name for name in heavy if name in sys.modules], file=sys.stderr)\n"
+    )
+    done = subprocess.run(  # noqa: S603  (our own interpreter)
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == "[]\n"

@@ -1,0 +1,225 @@
+import os
+import re
+import resource
+import tracemalloc
+import weakref
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline import config as configuration
+from pipeline import memory, runtime, search, training, validation
+from pipeline.config import Config
+from pipeline.errors import ConfigError
+from pipeline.layout import Results
+from pipeline.nn.optimizers import OPTIMIZERS
+from pipeline.preprocessing import Statistics
+from pipeline.stages import train as train_stage
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+COUNT = 2000
+PIXELS = np.ones((COUNT, 28 * 28), np.uint8)
+EXAMPLES = training.Examples(PIXELS, np.zeros(COUNT, np.uint8), np.arange(COUNT))
+STATISTICS = Statistics(255.0, np.zeros(28 * 28), np.ones(28 * 28))
+
+
+def composed(*overrides: str) -> Config:
+    """A configuration whose training set has `COUNT` images, all of them for the train part."""
+    config = configuration.compose(CONF, ["split=mnist_50_10_10", *overrides])
+    source = replace(config.dataset.source(config.source), train_count=COUNT)
+    return replace(
+        config,
+        dataset=replace(config.dataset, sources={config.source: source}),
+        split=replace(config.split, train_count=None),
+    )
+
+
+def measured_bytes(config: Config) -> int:
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        watched = {"train": EXAMPLES, "valid": EXAMPLES}
+        for checkpoint in training.train(config, EXAMPLES, watched, STATISTICS):
+            assert not checkpoint.finished or checkpoint.epoch >= 1
+        return tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+
+
+REPLACEMENT = "++training.sampling=replacement"
+SHAPES = {
+    "parameters": ("model.hidden=[1500]", "training.batch_size=50", "training.epochs=1"),
+    "two layers": ("model.hidden=[500,300]", "dtype=float64", "training.batch_size=200", "training.epochs=1"),
+    "batch": ("model.hidden=[20]", "training.batch_size=6000", REPLACEMENT, "training.epochs=1"),
+    "batch of doubles": ("model.hidden=[]", "training.batch_size=2000", "dtype=float64", "training.epochs=1"),
+    "drawn batches": ("training=ten_thousand_steps", "training.steps=2", "training.batch_size=9000"),
+    "early stopping": (
+        "model.hidden=[900]",
+        "training.early_stopping.monitor=valid_loss",
+        "training.epochs=1",
+    ),
+    **{name: ("model.hidden=[600]", f"optimizer={name}", "training.epochs=1") for name in OPTIMIZERS},
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_training_takes_what_was_said(shape: str) -> None:
+    config = composed(*SHAPES[shape])
+    told, found = sum(memory.needed_bytes(config).values()), measured_bytes(config)
+    assert found > 5_000_000
+    assert 0.99 * found <= told <= 1.08 * found
+
+
+@pytest.mark.parametrize("hidden", ["[]", "[5]", "[5,30]", "[3,4,5]"])
+def test_numerical_gradients_take_no_more_than_was_said(hidden: str) -> None:
+    size = ("training.batch_size=20", "training.steps=1")
+    config = composed("training=numerical", "dtype=float64", f"model.hidden={hidden}", *size)
+    told, found = sum(memory.needed_bytes(config).values()), measured_bytes(config)
+    assert found <= told <= 1.6 * found
+
+
+def test_each_share_stands_under_the_key_that_it_grows_with() -> None:
+    config = composed("training=ten_thousand_steps")
+    usual = memory.needed_bytes(config)
+    for key, value in (("model.hidden", [5000]), ("training.batch_size", 5000), ("training.steps", 10**7)):
+        changed = memory.needed_bytes(configuration.replace(config, {key: value}))
+        assert max(changed, key=lambda name: changed[name] / usual[name]) == key
+
+
+TOO_LARGE: dict[str, tuple[dict[str, Any], str]] = {
+    "layers": (
+        {"model.hidden": [40_000, 40_000]},
+        # 1.63e9 parameters of 4 bytes, 9 times, and 500 rows of two outputs each.
+        r"training needs 59\.2 GB .* has 8\.0 GB: 59\.1 GB for model\.hidden=\[40000, 40000\], .*",
+    ),
+    "batch": ({"training.batch_size": 2**30}, r".* [\d.,]+ GB for training\.batch_size=1073741824, .*"),
+    "steps": (
+        {"training.steps": 2**30, "training.epochs": None},
+        r".* 25\.8 GB for training\.steps=1073741824",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TOO_LARGE)
+def test_too_much_is_told_before_anything_is_allocated(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "memory_bytes", lambda: 8 * 10**9)
+    values, told = TOO_LARGE[case]
+    config = configuration.replace(composed(), values)
+    tracemalloc.start()
+    try:
+        for check in (validation.check_names, memory.check):
+            with pytest.raises(ConfigError) as caught:
+                check(config)
+            assert re.fullmatch(told, str(caught.value)), str(caught.value)
+        training.check_names(config)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_every_trial_of_a_search_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "memory_bytes", lambda: 8 * 10**9)
+    space = "++search.space.model.hidden=[[10],[20],[40000,40000]]"
+    with pytest.raises(ConfigError, match=r"59\.1 GB for model\.hidden=\[40000, 40000\]"):
+        validation.check_names(composed("search=grid", space))
+
+
+def test_what_fits_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = composed()
+    needed = sum(memory.needed_bytes(config).values())
+    monkeypatch.setattr(runtime, "memory_bytes", lambda: needed)
+    assert memory.check(config) == needed
+    monkeypatch.setattr(runtime, "memory_bytes", lambda: needed - 1)
+    with pytest.raises(ConfigError):
+        memory.check(config)
+
+
+@pytest.mark.parametrize(("room", "workers"), [(10, 4), (4, 4), (3, 3), (1, 1)])
+def test_no_more_trials_run_side_by_side_than_there_is_memory_for(
+    room: int, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setenv(train_stage.WORKERS_VARIABLE, "4")
+    monkeypatch.setattr(runtime, "memory_bytes", lambda: room * 1000 + 999)
+
+    def run(_: object, __: object, workers: int) -> list[search.Outcome]:
+        asked.append(workers)
+        return []
+
+    monkeypatch.setattr(search, "run", run)
+    train_stage._search([], lambda _: 0.0, "name", 1000)
+    assert asked == [workers]
+
+
+def test_a_trial_keeps_one_checkpoint_and_not_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Each holds the parameters several times over, and a run has one for every epoch.
+    class Weights:
+        result = None
+
+    alive: weakref.WeakSet[Weights] = weakref.WeakSet()
+    most = 0
+
+    def checkpoints(*_: object) -> Iterator[Weights]:
+        nonlocal most
+        for _epoch in range(20):
+            weights = Weights()
+            alive.add(weights)
+            most = max(most, len(alive))
+            yield weights
+
+    parts = SimpleNamespace(train=EXAMPLES, valid=EXAMPLES, statistics=STATISTICS)
+    monkeypatch.setattr(train_stage, "load_parts", lambda *_: parts)
+    monkeypatch.setattr(train_stage, "train", checkpoints)
+    found = {"valid": training.Evaluation(0.0, 0.5)}
+    monkeypatch.setattr(train_stage, "evaluate_parts", lambda *_: found)
+    assert train_stage._TrialTask(Path(), Results(Path()))(composed()) == 0.5
+    assert most == 2  # the former one, and the one that takes its place
+
+
+# How much the machine has
+
+
+def group(root: Path, *lines: str, **limits: str) -> list[int]:
+    """The limits found below `root`, where /proc/self/cgroup has these lines."""
+    (root / "proc/self").mkdir(parents=True)
+    (root / "proc/self/cgroup").write_text("".join(f"{line}\n" for line in lines))
+    for place, text in limits.items():
+        path = root / "sys/fs/cgroup" / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{text}\n")
+    return list(runtime._control_group_limits(root))
+
+
+def test_limits_of_control_groups_of_version_2(tmp_path: Path) -> None:
+    limits = {"memory.max": "max", "a/memory.max": "3000", "a/b/memory.max": "5000", "c/memory.max": "1"}
+    assert group(tmp_path, "0::/a/b", **limits) == [5000, 3000]
+
+
+def test_limits_of_control_groups_of_version_1(tmp_path: Path) -> None:
+    name = "memory.limit_in_bytes"
+    limits = {f"memory/{name}": "9223372036854771712", f"memory/a/{name}": "3000", f"cpu/a/{name}": "1"}
+    lines = ("12:cpu,cpuacct:/a", "4:memory:/a", "0::/")
+    assert group(tmp_path, *lines, **limits) == [3000, 9223372036854771712]
+
+
+@pytest.mark.parametrize("line", ["0::/not/here", "4:memory:/not/here", "0::/../../.."])
+def test_a_group_that_cannot_be_seen_sets_no_limit(line: str, tmp_path: Path) -> None:
+    assert group(tmp_path, line) == []
+    assert list(runtime._control_group_limits(tmp_path / "nowhere")) == []
+
+
+def test_the_least_limit_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    assert 0 < runtime.memory_bytes() <= machine
+    monkeypatch.setattr(runtime, "_control_group_limits", lambda _: iter([2**62]))
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert runtime.memory_bytes() == machine
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (5000, resource.RLIM_INFINITY))
+    assert runtime.memory_bytes() == 5000
+    monkeypatch.setattr(runtime, "_control_group_limits", lambda _: iter([2**62, 3000]))
+    assert runtime.memory_bytes() == 3000
