@@ -5,8 +5,9 @@
 
 Each case runs in a process of its own, whose address space is limited and which Python's audit hooks watch.
 The network faults are those of tests/test_fetching.py, on the loopback interface alone, with the limits that
-a user has; the first mirror is at fault and the second is not. Seconds do not count Python's start; memory is
-the process's peak, of which Python, NumPy and the HTTP library take what the first line of each table shows.
+a user has; the first mirror is at fault and the second is not. Seconds do not count Python's start, but the
+hooks, which make a million small objects take several times as long; memory is the process's peak, of which
+Python, NumPy and the HTTP library take what the first line of each table shows.
 """
 
 import argparse

@@ -1,11 +1,12 @@
 """Fixtures for all tests. Importing `pipeline` here fixes the numeric environment before NumPy is loaded."""
 
 import hashlib
+import logging
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -193,7 +194,7 @@ def parsed(checkout: Layout, tiny: Tiny) -> Layout:
 
 
 @pytest.fixture
-def cli(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+def cli(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     """Runs a command line in this process."""
     # Whoever edits the code while its tests run has no false results to fear.
     monkeypatch.setattr("pipeline.stages.guard._STARTED_WITH", {})
@@ -205,7 +206,11 @@ def cli(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> R
         out, err = capfd.readouterr()
         return Ended(code, out, err)
 
-    return run
+    handlers, level = logging.root.handlers[:], logging.root.level
+    yield run
+    # Some flags of Hydra set up logging to what is stderr during this test only.
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
 
 
 @pytest.fixture

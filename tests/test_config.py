@@ -780,6 +780,18 @@ def test_text_in_params_arrives_in_the_configuration(text: str) -> None:
     assert found.optimizer.learning_rate == 1e-3
 
 
+def test_mappings_among_the_values_of_a_search_arrive() -> None:
+    choices = [{"name": "adam", "learning_rate": 1e-3}, {"name": "sgd", "learning_rate": 0.1}]
+    entry = {
+        "dataset": "mnist",
+        "split": "stratified",
+        "search": {"name": "grid", "space": {"optimizer": choices}},
+    }
+    given = OmegaConf.create({"experiments": {"mnist_two_layer": entry}})
+    found = compose(CONF, experiment_overrides(given, "mnist_two_layer"))
+    assert found.search.axes() == {"optimizer": choices}
+
+
 def test_params_have_the_last_word() -> None:
     entry = {
         "dataset": "cifar10",

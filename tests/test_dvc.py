@@ -258,6 +258,7 @@ def test_an_experiment_from_the_command_line(checkout: Checkout) -> None:
     assert "outputs/other" not in checkout.git("status", "--porcelain")
 
 
+@pytest.mark.slow
 def test_an_experiment_that_fails_does_not_stop_the_others(checkout: Checkout) -> None:
     checkout.edit("params.yaml", "tiny: {dataset: tiny} #", "tiny: {dataset: tiny, seed: -1} #")
     checkout.edit("conf/optimizer/momentum.yaml", "momentum: 0.9", "momentum: 0.5")

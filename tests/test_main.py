@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tomllib
@@ -464,6 +465,20 @@ def test_stages_run_from_any_folder_of_the_checkout(
     assert cli("compose", "tiny").code == 0
     assert cli("split", "tiny").code == 0
     assert parsed.results("tiny").split.is_file()
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_bundled_data_needs_no_network(parsed: Layout, cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a connection")
+
+    for name in ("connect", "connect_ex", "sendto"):
+        monkeypatch.setattr(socket.socket, name, refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    for stage in ("compose", "split", "train", "evaluate"):
+        assert cli(stage, "tiny").code == 0
+    assert cli("train", "experiment=tiny").code == 0
+    assert len(runs(parsed)) == 1
 
 
 # train as a Hydra application
