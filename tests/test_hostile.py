@@ -51,4 +51,5 @@ def test_a_table_is_wrong_if_a_case_is(hostile: ModuleType, capsys: pytest.Captu
     fine, bad = hostile.Result("read: a|b\x1b", 0.1, 10**6), hostile.Result("DIED with 1: x", 0.1, 10**6)
     assert not hostile._print_table("title", iter([("case", fine)]))
     assert "| case | read: a\\|b? | 0.10 | 1 MB |" in capsys.readouterr().out
+    assert not hostile._print_table("title", iter([("case", hostile.Result("HTTP 404 Not Found", 0.1, 1))]))
     assert hostile._print_table("title", iter([("case", fine), ("case", bad)]))
