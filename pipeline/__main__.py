@@ -9,12 +9,13 @@ import contextlib
 import importlib
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from pipeline import __version__, runtime
 from pipeline.errors import ConfigError, PipelineError, UsageError
@@ -40,6 +41,9 @@ _COMMANDS: Final = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 1 for a failure told in a line or two, 2 for bad usage."""
+    if arguments is None:
+        # So that whatever is half done is cleaned up, as after Ctrl-C.
+        signal.signal(signal.SIGTERM, _terminated)
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     try:
@@ -53,6 +57,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             os.dup2(nowhere, stream.fileno())
         return 1
     return code
+
+
+class _Terminated(BaseException):
+    """SIGTERM came; like KeyboardInterrupt it is no error that anything on the way should handle."""
+
+
+def _terminated(signal_number: int, frame: object) -> NoReturn:
+    del signal_number, frame
+    raise _Terminated
 
 
 def _outcome(given: list[str], *, debug: bool) -> int:
@@ -78,7 +91,10 @@ def _outcome(given: list[str], *, debug: bool) -> int:
         return 1
     except KeyboardInterrupt:
         _complain("interrupted")
-        return 130
+        return 128 + signal.SIGINT
+    except _Terminated:
+        _complain("terminated")
+        return 128 + signal.SIGTERM
 
 
 def _told(error: Exception) -> str:

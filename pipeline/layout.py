@@ -126,6 +126,15 @@ class Layout:
         """Where unfinished downloads wait to be resumed: DVC empties a stage's outputs before it runs."""
         return self.root / "runs" / "parts" / source / dataset
 
+    @property
+    def states(self) -> Path:
+        """Where interrupted stages keep what they had done."""
+        return self.root / "runs" / "state"
+
+    def state(self, experiment: str) -> Path:
+        """Where the train stage of one experiment keeps what it had done."""
+        return self.states / experiment
+
     def results(self, experiment: str) -> Results:
         """The files of one experiment under DVC."""
         return Results(self.root / "outputs" / experiment)

@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pipeline.errors import PipelineError
@@ -18,6 +18,8 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 # It only parses the command line, and no stage has it among its dependencies.
 _COMMAND_LINE = _PACKAGE / "__main__.py"
 _STARTED_WITH: dict[Path, str] = {}
+# What `unchanged` saw at its beginning, with the files' size and time of change: see `content_digest`.
+_SEEN: dict[Path, tuple[tuple[int, int, int] | None, str]] = {}
 
 
 def _files(paths: Sequence[Path]) -> Iterator[Path]:
@@ -40,9 +42,46 @@ def _digests(paths: Sequence[Path]) -> dict[Path, str]:
     return {path: _digest(path) for path in _files(paths)}
 
 
+def _signature(path: Path) -> tuple[int, int, int] | None:
+    """What changes when a file is written; None where it cannot be told."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def content_digest(path: Path) -> str:
+    """A hash of what a file or folder holds (names included), wherever it lies, in hexadecimal.
+
+    Files that `unchanged` has hashed in this process, and that look untouched since, are not read again.
+    """
+    found = {}
+    for file in _files([path]):
+        signature, digest = _SEEN.get(file, (None, ""))
+        untouched = signature is not None and signature == _signature(file)
+        found[file.relative_to(path)] = digest if untouched else _digest(file)
+    return _combined(found)
+
+
+def _combined(digests: Mapping[Path, str]) -> str:
+    lines = [f"{path.as_posix()}\0{digest}\n" for path, digest in sorted(digests.items())]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def code_digest() -> str:
+    """A hash of the package's source, the command line aside, as it was when the process started."""
+    known = _STARTED_WITH or _code()
+    return _combined({path.relative_to(_PACKAGE): digest for path, digest in known.items()})
+
+
 def remember_code() -> None:
     """Hash the package's source as it is now; call it before the stage's own modules are imported."""
-    _STARTED_WITH.update({path: _digest(path) for path in _PACKAGE.rglob("*.py") if path != _COMMAND_LINE})
+    _STARTED_WITH.update(_code())
+
+
+def _code() -> dict[Path, str]:
+    return {path: _digest(path) for path in _PACKAGE.rglob("*.py") if path != _COMMAND_LINE}
 
 
 def _changed_code() -> Iterator[Path]:
@@ -66,7 +105,12 @@ def unchanged(stage: str, inputs: Sequence[Path]) -> Iterator[None]:
     Raises:
         PipelineError: something changed, appeared or disappeared in between.
     """
-    before = _digests(inputs)
+    before = {}
+    for path in _files(inputs):
+        # Looked at before it is read: an edit in between shows as another signature later.
+        signature = _signature(path)
+        before[path] = _digest(path)
+        _SEEN[path] = signature, before[path]
     yield
     after = _digests(inputs)
     changed = [path for path in {**before, **after} if before.get(path) != after.get(path)]

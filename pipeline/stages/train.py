@@ -16,6 +16,7 @@ from pipeline.layout import Layout, Results
 from pipeline.progress import progress, say
 from pipeline.search import Outcome, Trial
 from pipeline.stages.data import Parts, load_parts
+from pipeline.stages.state import TrainingState, TrialLog, discard_old, state_key
 from pipeline.storage import write_csv, write_parameters
 from pipeline.training import (
     Checkpoint,
@@ -87,13 +88,18 @@ def run(layout: Layout, config: Config, results: Results) -> None:
             f"{config.name}: the valid part is empty, and a search or early stopping needs one (see split)"
         )
     needed_bytes = max(memory.check(trial.config) for trial in trials)
+    # Where an interrupted run of the same work left off.
+    folder, read = layout.state(config.name), [parsed, results.split]
+    discard_old(layout.states)
+    log = TrialLog(folder / f"{state_key(config, read)}.trials")
     outcomes: list[Outcome] = []
     chosen = trials[0]
     if len(trials) > 1:
-        outcomes = _search(trials, _TrialTask(parsed, results), config.name, needed_bytes)
+        outcomes = _search(trials, _TrialTask(parsed, results), config.name, needed_bytes, log)
         chosen = trials[search.best(outcomes).number]
         say(f"{config.name}: the best of {len(trials)} trials is {_told(chosen)}; training it in full")
-    last = _train(chosen.config, parts)
+    state = TrainingState(folder / f"{state_key(chosen.config, read)}.npz")
+    last = _train(chosen.config, parts, state)
     if not outcomes:
         outcomes = [Outcome(0, best_value(last) if len(parts.valid) else math.nan)]
     elif best_value(last) != outcomes[chosen.number].valid_accuracy:
@@ -105,14 +111,30 @@ def run(layout: Layout, config: Config, results: Results) -> None:
     write_csv(results.history, HISTORY, ([row.get(name) for name in HISTORY] for row in last.history))
     write_csv(results.steps, ("step", "loss"), enumerate(last.step_losses.tolist()))
     write_csv(results.trials, *_trials_table(config, trials, outcomes))
+    # Only now: until every output is there, a kill would cost the whole run.
+    state.remove()
+    log.remove()
 
 
-def _search(trials: Sequence[Trial], task: search.Task, name: str, needed_bytes: int) -> list[Outcome]:
-    """Run every trial, as many at a time as there is memory for; outcomes in the order of the trials."""
-    outcomes = []
+def _search(
+    trials: Sequence[Trial], task: search.Task, name: str, needed_bytes: int, log: TrialLog
+) -> list[Outcome]:
+    """Run every trial that is not in the log, as many at a time as there is memory for.
+
+    Returns:
+        The outcomes in the order of the trials.
+    """
+    outcomes = log.read()
+    done = {outcome.number for outcome in outcomes}
+    left = [trial for trial in trials if trial.number not in done]
     workers = min(_workers() or joblib.cpu_count(), runtime.memory_bytes() // needed_bytes)
+    if done:
+        say(f"{name}: going on with a search that was interrupted: {len(done)} trials are done")
     with progress(len(trials), f"{name}: search", "trials") as bar:
-        for outcome in search.run(trials, task, workers):
+        if done:
+            bar.advance(len(done))
+        for outcome in search.run(left, task, workers):
+            log.append(outcome)
             outcomes.append(outcome)
             if outcome.error:
                 bar.note(f"trial {outcome.number} failed: {outcome.error}")
@@ -130,16 +152,26 @@ def _workers() -> int | None:
     return int(text)
 
 
-def _train(config: Config, parts: Parts) -> Checkpoint:
+def _train(config: Config, parts: Parts, state: TrainingState) -> Checkpoint:
+    """Train to the end, from the last epoch that an interrupted run has completed."""
     steps = total_steps(config, len(parts.train))
     epochs = -(-steps // steps_per_epoch(len(parts.train), config.training.batch_size))
     watched = {"train": parts.train, "valid": parts.valid}
+    resumed = last = state.load()
+    if resumed is not None:
+        say(f"{config.name}: going on after epoch {resumed.epoch} of {epochs}, where it was interrupted")
     with progress(epochs, config.name, "epochs") as bar:
-        for checkpoint in train(config, parts.train, watched, parts.statistics):
+        if resumed is not None:
+            bar.advance(resumed.epoch)
+        for checkpoint in train(config, parts.train, watched, parts.statistics, resumed):
+            state.save(checkpoint)
             row = checkpoint.history[-1]
             shown = {key: row[key] for key in HISTORY[3:] if key in row}
             bar.advance(1 if checkpoint.epoch else 0, **shown)
-    return checkpoint
+            last = checkpoint
+    if last is None:
+        raise AssertionError("a training yields at least one checkpoint")
+    return last
 
 
 def _told(trial: Trial) -> str:
