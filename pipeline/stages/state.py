@@ -172,15 +172,14 @@ class TrialLog:
             say(f"{error}; the state is discarded, and the search starts anew")
             self.remove()
             return []
-        # What follows the last line end was being written when the process was killed.
-        for line in lines[:-1]:
+        for line in filter(None, lines):
             outcome = _outcome(line)
             if outcome is None:
                 damaged += 1
             else:
                 found.setdefault(outcome.number, outcome)
         if damaged:
-            say(f"{self.path}: {damaged} damaged lines are discarded; their trials run again")
+            say(f"{self.path}: lines damaged or cut off: {damaged}; their trials run again")
         return list(found.values())
 
     def append(self, outcome: Outcome) -> None:
@@ -203,7 +202,7 @@ class TrialLog:
 
 
 def _outcome(line: bytes) -> Outcome | None:
-    """The outcome in a line of a log; None for an empty or damaged one."""
+    """The outcome in a line of a log; None for a damaged one."""
     checksum, _, text = line.partition(b" ")
     return None if checksum != b"%08x" % zlib.crc32(text) else Outcome(**json.loads(text))
 

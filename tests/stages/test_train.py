@@ -15,7 +15,7 @@ from pipeline.config import Config, replace
 from pipeline.errors import ConfigError, DivergenceError, PipelineError
 from pipeline.layout import Layout, Results
 from pipeline.search import Outcome
-from pipeline.stages import split, train
+from pipeline.stages import split, state, train
 from pipeline.stages.data import load_parts
 from pipeline.storage import read_csv, read_parameters
 
@@ -283,3 +283,97 @@ def test_progress_is_told_in_lines(cli: Run) -> None:
     assert any(line.startswith("tiny_grid: search: 4 of 4 trials (100 %), best ") for line in lines)
     assert any(line.startswith("tiny_grid: the best of 4 trials is model.hidden=[") for line in lines)
     assert lines[-1].startswith("tiny_grid: 3 of 3 epochs (100 %), train_loss ")
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+def interrupted(monkeypatch: pytest.MonkeyPatch, module: object, name: str, after: int) -> list[int]:
+    """Let calls of a function through until `after` of them are made; the list has one item per call."""
+    calls: list[int] = []
+    real = getattr(module, name)
+
+    def counted(*arguments: Any) -> Any:  # noqa: ANN401  (whatever it is)
+        if len(calls) == after:
+            raise Killed
+        calls.append(len(calls))
+        return real(*arguments)
+
+    monkeypatch.setattr(module, name, counted)
+    return calls
+
+
+@pytest.mark.parametrize("after", [0, 1, 2, 3])
+def test_an_interrupted_training_goes_on_after_its_last_epoch(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], parsed: Layout, after: int
+) -> None:
+    _, results = run()
+    undisturbed = digests(results.folder)
+    for name in FILES:
+        (results.folder / name).unlink()
+    monkeypatch.setattr(state, "_SHARE", 0)  # every epoch is saved, however short
+    with monkeypatch.context() as patch:
+        if after == 3:
+            # All epochs are done, and the outputs are being written.
+            interrupted(patch, train, "write_csv", 1)
+        else:
+            interrupted(patch, training._Run, "epoch", after)
+        with pytest.raises(Killed):
+            run()
+    assert set(digests(results.folder)) <= {"split.npz", "parameters.pkl", "history.csv"}
+    capsys.readouterr()
+    with monkeypatch.context() as patch:
+        calls = interrupted(patch, training._Run, "epoch", 3)
+        run()
+    assert len(calls) == 3 - after
+    assert f"tiny: going on after epoch {after} of 3, where it was interrupted" in capsys.readouterr().err
+    assert digests(results.folder) == undisturbed
+    assert list(parsed.states.glob("*")) == []
+
+
+def test_an_interrupted_training_of_something_else_is_left_alone(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        interrupted(patch, training._Run, "epoch", 1)
+        with pytest.raises(Killed):
+            run()
+    _, results = run("tiny", {"optimizer.learning_rate": 0.3})
+    assert "going on" not in capsys.readouterr().err
+    changed = digests(results.folder)
+    run("tiny", {"optimizer.learning_rate": 0.3})
+    assert digests(results.folder) == changed
+
+
+def test_an_interrupted_search_goes_on_with_its_first_unfinished_trial(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], parsed: Layout
+) -> None:
+    _, results = run("tiny_grid")
+    undisturbed = digests(results.folder)
+    with monkeypatch.context() as patch:
+        interrupted(patch, search, "_attempt", 3)
+        with pytest.raises(Killed):
+            run("tiny_grid")
+    capsys.readouterr()
+    with monkeypatch.context() as patch:
+        calls = interrupted(patch, search, "_attempt", 4)
+        run("tiny_grid")
+    assert len(calls) == 1
+    assert (
+        "tiny_grid: going on with a search that was interrupted: 3 trials are done" in capsys.readouterr().err
+    )
+    assert digests(results.folder) == undisturbed
+    assert list(parsed.states.glob("*")) == []
+
+
+def test_a_failed_trial_is_not_tried_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = diverging(1e30, 1.0, 0.5)
+    with monkeypatch.context() as patch:
+        interrupted(patch, search, "_attempt", 1)
+        with pytest.raises(Killed):
+            run("tiny_grid", changes)
+    calls = interrupted(monkeypatch, search, "_attempt", 9)
+    _, results = run("tiny_grid", changes)
+    assert len(calls) == 2
+    assert [bool(row["error"]) for row in read_csv(results.trials)] == [True, False, False]
