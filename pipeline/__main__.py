@@ -63,6 +63,20 @@ class _Terminated(BaseException):
     """SIGTERM came; like KeyboardInterrupt it is no error that anything on the way should handle."""
 
 
+def _stopped(stop: BaseException) -> int:
+    terminated = isinstance(stop, _Terminated)
+    _complain("terminated" if terminated else "interrupted")
+    return 128 + (signal.SIGTERM if terminated else signal.SIGINT)
+
+
+def _stop_behind(error: BaseException) -> BaseException | None:
+    """The signal's exception that an error stands for: Hydra makes its own error of one while it composes."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt | _Terminated):
+        cause = cause.__cause__ or cause.__context__
+    return cause
+
+
 def _terminated(signal_number: int, frame: object) -> NoReturn:
     del signal_number, frame
     raise _Terminated
@@ -77,6 +91,8 @@ def _outcome(given: list[str], *, debug: bool) -> int:
     except BrokenPipeError:
         raise
     except (PipelineError, OSError, MemoryError) as error:
+        if (signalled := _stop_behind(error)) is not None:
+            return _stopped(signalled)
         if debug:
             traceback.print_exc()
         _complain(_told(error))
@@ -89,12 +105,8 @@ def _outcome(given: list[str], *, debug: bool) -> int:
             "Set up and use the checkout's own environment: make setup && . .venv/bin/activate"
         )
         return 1
-    except KeyboardInterrupt:
-        _complain("interrupted")
-        return 128 + signal.SIGINT
-    except _Terminated:
-        _complain("terminated")
-        return 128 + signal.SIGTERM
+    except (KeyboardInterrupt, _Terminated) as stop:
+        return _stopped(stop)
 
 
 def _told(error: Exception) -> str:
@@ -232,6 +244,8 @@ def _train_application(arguments: list[str]) -> int:
         try:
             importlib.import_module("pipeline.stages.adhoc").run(layout, composed, folder)
         except PipelineError as error:
+            if (signalled := _stop_behind(error)) is not None:
+                raise signalled from error
             # The other jobs of a sweep go on.
             _complain(str(error))
             failures.append(error)

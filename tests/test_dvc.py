@@ -3,10 +3,13 @@
 import fcntl
 import json
 import os
+import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -355,3 +358,34 @@ def test_without_git(checkout: Checkout) -> None:
     checkout.dvc("config", "--local", "core.no_scm", "true")
     assert checkout.repro("evaluate@tiny") == set()
     assert "test.accuracy" in checkout.dvc("metrics", "show")
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_again_and_again_ends_with_the_same_hashes(
+    checkout: Checkout, tmp_path: Path
+) -> None:
+    clone = Checkout(tmp_path / "clone", checkout.environment)
+    checkout.run("git", "clone", "--quiet", str(checkout.root), str(clone.root))
+    targets = all_but_pictures(clone)
+    chance = random.Random(0)  # noqa: S311  (moments to kill at)
+    # The whole run as Ctrl-C and a power cut end it, and DVC alone, whose stage runs on.
+    ends = [(os.killpg, signal.SIGINT), (os.killpg, signal.SIGKILL), (os.kill, signal.SIGKILL)]
+    for send, number in ends * 3:
+        run = subprocess.Popen(  # noqa: S603  (dvc, in a checkout of its own)
+            [sys.executable, "-m", "dvc", "repro", *targets],
+            cwd=clone.root,
+            env=clone.environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        time.sleep(chance.uniform(1, 8))
+        send(run.pid, number)
+        run.wait(timeout=120)
+    clone.dvc("repro", *targets)
+    assert (clone.root / "dvc.lock").read_bytes() == (checkout.root / "dvc.lock").read_bytes()
+    assert clone.git("status", "--porcelain") == ""
+    assert {
+        name: data for name, data in clone.outputs().items() if not name.endswith(".tmp")
+    } == checkout.outputs()
+    assert clone.repro(*targets) == set()

@@ -18,8 +18,9 @@ import pytest
 from omegaconf import OmegaConf
 
 import pipeline
-from pipeline.__main__ import main
+from pipeline.__main__ import _Terminated, main
 from pipeline.config import compose, read_config
+from pipeline.errors import ConfigError
 from pipeline.layout import Layout
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -338,10 +339,21 @@ def failing(error: BaseException) -> Callable[..., None]:
     return fail
 
 
+def made_of(stop: BaseException) -> Exception:
+    """What Hydra makes of a signal that comes while it composes, told in our words."""
+    error = ConfigError("ConfigCompositionException")
+    error.__cause__ = RuntimeError()
+    error.__cause__.__context__ = stop
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "code", "expected"),
     [
         (KeyboardInterrupt(), 130, "interrupted"),
+        (_Terminated(), 143, "terminated"),
+        (made_of(KeyboardInterrupt()), 130, "interrupted"),
+        (made_of(_Terminated()), 143, "terminated"),
         (MemoryError("1 TB"), 1, "not enough memory: 1 TB"),
         (PermissionError(13, "Permission denied", "/x"), 1, "/x: Permission denied"),
         (OSError("strange"), 1, "strange"),
@@ -415,7 +427,12 @@ def test_a_reader_that_has_gone(checkout: Layout) -> None:
         assert not ended.stderr
 
 
-def test_an_interrupted_training_ends_at_once_and_leaves_no_result(composed: Layout, cli: Run) -> None:
+@pytest.mark.parametrize(
+    ("number", "said"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")], ids=["INT", "TERM"]
+)
+def test_an_interrupted_training_ends_at_once_and_leaves_no_result(
+    composed: Layout, cli: Run, number: signal.Signals, said: str
+) -> None:
     assert cli("split", "tiny").code == 0
     config = composed.results("tiny").config
     config.write_text(config.read_text().replace("epochs: 3", "epochs: 1000000"))
@@ -427,12 +444,12 @@ def test_an_interrupted_training_ends_at_once_and_leaves_no_result(composed: Lay
     ) as process:
         assert process.stderr is not None
         first = process.stderr.readline()
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         rest = process.stderr.read()
     assert first.startswith("tiny: 0 of 1000000 epochs")
-    assert rest.endswith("pipeline: interrupted\n")
+    assert rest.endswith(f"pipeline: {said}\n")
     assert "Traceback" not in rest
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert sorted(path.name for path in config.parent.iterdir()) == ["config.yaml", "split.npz"]
 
 

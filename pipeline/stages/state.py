@@ -209,7 +209,9 @@ def _outcome(line: bytes) -> Outcome | None:
 
 def _remove(path: Path) -> None:
     with explained("remove", path):
-        path.unlink(missing_ok=True)
+        # And what processes left that were killed while they wrote it.
+        for file in (path, *path.parent.glob(f".{path.name}.*.tmp")):
+            file.unlink(missing_ok=True)
     # Once no other state is beside it.
     with contextlib.suppress(OSError):
         path.parent.rmdir()

@@ -46,8 +46,11 @@ class _TrialTask:
 
     parsed: Path
     results: Results
+    driver: int
 
     def __call__(self, config: Config) -> float:
+        if os.getpid() != self.driver:
+            runtime.end_with_parent(self.driver)
         parts = load_parts(self.parsed, self.results)
         # Only early stopping looks at the valid part before the end.
         early = config.training.early_stopping.monitor is not None
@@ -95,7 +98,7 @@ def run(layout: Layout, config: Config, results: Results) -> None:
     outcomes: list[Outcome] = []
     chosen = trials[0]
     if len(trials) > 1:
-        outcomes = _search(trials, _TrialTask(parsed, results), config.name, needed_bytes, log)
+        outcomes = _search(trials, _TrialTask(parsed, results, os.getpid()), config.name, needed_bytes, log)
         chosen = trials[search.best(outcomes).number]
         say(f"{config.name}: the best of {len(trials)} trials is {_told(chosen)}; training it in full")
     state = TrainingState(folder / f"{state_key(chosen.config, read)}.npz")

@@ -268,6 +268,8 @@ def test_a_trial_twice_in_a_log_counts_once(tmp_path: Path) -> None:
 
 def test_removing_the_last_state_removes_its_folder(tmp_path: Path) -> None:
     log = logged(tmp_path / "search")
+    # Of a process that was killed while it wrote.
+    (tmp_path / "search" / ".x.trials.0123456789ab.tmp").touch()
     other = TrialLog(tmp_path / "search" / "y.trials")
     other.append(OUTCOMES[0])
     log.remove()
