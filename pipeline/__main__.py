@@ -42,8 +42,10 @@ _COMMANDS: Final = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 1 for a failure told in a line or two, 2 for bad usage."""
     if arguments is None:
-        # So that whatever is half done is cleaned up, as after Ctrl-C.
-        signal.signal(signal.SIGTERM, _terminated)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # A shell that starts a program in the background has it ignore Ctrl-C.
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, _signalled)
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     try:
@@ -59,54 +61,57 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-class _Terminated(BaseException):
-    """SIGTERM came; like KeyboardInterrupt it is no error that anything on the way should handle."""
-
-
-def _stopped(stop: BaseException) -> int:
-    terminated = isinstance(stop, _Terminated)
-    _complain("terminated" if terminated else "interrupted")
-    return 128 + (signal.SIGTERM if terminated else signal.SIGINT)
-
-
-def _stop_behind(error: BaseException) -> BaseException | None:
-    """The signal's exception that an error stands for: Hydra makes its own error of one while it composes."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, KeyboardInterrupt | _Terminated):
-        cause = cause.__cause__ or cause.__context__
-    return cause
-
-
-def _terminated(signal_number: int, frame: object) -> NoReturn:
-    del signal_number, frame
-    raise _Terminated
-
-
 def _outcome(given: list[str], *, debug: bool) -> int:
     try:
         return _run(given)
-    except SystemExit as stop:
+    except BaseException as error:  # noqa: BLE001  (what is not told is raised again)
+        return _told_code(error, debug=debug)
+
+
+def _told_code(error: BaseException, *, debug: bool) -> int:
+    """Tell what ended a command in a line or two; its exit code.
+
+    Raises:
+        BaseException: `error` itself, where it is not one to tell.
+    """
+    # Hydra and OmegaConf make errors of their own of a signal that comes while they compose.
+    if _signals or isinstance(error, KeyboardInterrupt):
+        number = _signals[0] if _signals else signal.SIGINT
+        _complain("interrupted" if number == signal.SIGINT else "terminated")
+        return 128 + number
+    if isinstance(error, SystemExit):
         # So argparse and Hydra end, after --help or a complaint.
-        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-    except BrokenPipeError:
-        raise
-    except (PipelineError, OSError, MemoryError) as error:
-        if (signalled := _stop_behind(error)) is not None:
-            return _stopped(signalled)
-        if debug:
-            traceback.print_exc()
-        _complain(_told(error))
-        return 2 if isinstance(error, UsageError) else 1
-    except ModuleNotFoundError as error:
-        if debug or (error.name or "").split(".")[0] == "pipeline":
-            raise
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    if isinstance(error, ModuleNotFoundError) and not debug and not _is_own(error.name):
         _complain(
             f"{error.name} is not installed for {sys.executable}.\n"
             "Set up and use the checkout's own environment: make setup && . .venv/bin/activate"
         )
         return 1
-    except (KeyboardInterrupt, _Terminated) as stop:
-        return _stopped(stop)
+    if not isinstance(error, PipelineError | OSError | MemoryError) or isinstance(error, BrokenPipeError):
+        raise error
+    if debug:
+        traceback.print_exception(error)
+    _complain(_told(error))
+    return 2 if isinstance(error, UsageError) else 1
+
+
+def _is_own(module: str | None) -> bool:
+    return (module or "").split(".")[0] == "pipeline"
+
+
+# Those that came.
+_signals: list[int] = []
+
+
+class _Terminated(BaseException):
+    """SIGTERM came; like KeyboardInterrupt it is no error that anything on the way should handle."""
+
+
+def _signalled(number: int, frame: object) -> NoReturn:
+    del frame
+    _signals.append(number)
+    raise KeyboardInterrupt if number == signal.SIGINT else _Terminated
 
 
 def _told(error: Exception) -> str:
@@ -244,8 +249,8 @@ def _train_application(arguments: list[str]) -> int:
         try:
             importlib.import_module("pipeline.stages.adhoc").run(layout, composed, folder)
         except PipelineError as error:
-            if (signalled := _stop_behind(error)) is not None:
-                raise signalled from error
+            if _signals:
+                raise
             # The other jobs of a sweep go on.
             _complain(str(error))
             failures.append(error)

@@ -18,7 +18,7 @@ import pytest
 from omegaconf import OmegaConf
 
 import pipeline
-from pipeline.__main__ import _Terminated, main
+from pipeline.__main__ import _signalled, main
 from pipeline.config import compose, read_config
 from pipeline.errors import ConfigError
 from pipeline.layout import Layout
@@ -339,21 +339,10 @@ def failing(error: BaseException) -> Callable[..., None]:
     return fail
 
 
-def made_of(stop: BaseException) -> Exception:
-    """What Hydra makes of a signal that comes while it composes, told in our words."""
-    error = ConfigError("ConfigCompositionException")
-    error.__cause__ = RuntimeError()
-    error.__cause__.__context__ = stop
-    return error
-
-
 @pytest.mark.parametrize(
     ("error", "code", "expected"),
     [
         (KeyboardInterrupt(), 130, "interrupted"),
-        (_Terminated(), 143, "terminated"),
-        (made_of(KeyboardInterrupt()), 130, "interrupted"),
-        (made_of(_Terminated()), 143, "terminated"),
         (MemoryError("1 TB"), 1, "not enough memory: 1 TB"),
         (PermissionError(13, "Permission denied", "/x"), 1, "/x: Permission denied"),
         (OSError("strange"), 1, "strange"),
@@ -425,6 +414,29 @@ def test_a_reader_that_has_gone(checkout: Layout) -> None:
             )
         assert ended.returncode == 1
         assert not ended.stderr
+
+
+@pytest.mark.parametrize(("number", "said"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")])
+def test_a_signal_that_others_make_an_error_of_is_told_as_a_signal(
+    composed: Layout, cli: Run, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, said: str
+) -> None:
+    del composed
+    signals: list[int] = []
+    monkeypatch.setattr("pipeline.__main__._signals", signals)
+
+    def swallow(*_: object) -> None:
+        try:
+            _signalled(number, None)
+        except BaseException:  # noqa: BLE001  (as OmegaConf does)
+            raise ConfigError("something else") from None
+
+    monkeypatch.setattr("pipeline.stages.compose.run", swallow)
+    monkeypatch.setattr("pipeline.stages.adhoc.run", swallow)
+    for arguments in (["compose", "tiny"], ["train", "experiment=tiny"]):
+        ended = cli(*arguments)
+        assert ended.err.splitlines()[-1] == f"pipeline: {said}"
+        assert ended.code == 128 + number
+        signals.clear()
 
 
 @pytest.mark.parametrize(
