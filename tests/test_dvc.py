@@ -272,16 +272,17 @@ def test_an_experiment_that_fails_does_not_stop_the_others(checkout: Checkout) -
     assert checkout.git("status", "--porcelain", "outputs/tiny") == " D outputs/tiny/config.yaml\n"
 
 
-def edit_while_running(checkout: Checkout, path: str) -> None:
-    """Let the split stage of this checkout change `path` in the middle of its work."""
-    stage = checkout.root / "pipeline" / "stages" / "split.py"
-    stage.write_text(
-        stage.read_text()
-        + "\n\n_unhurried = run\n\n\ndef run(layout, config, results):  # noqa: ANN001, ANN201, D103, F811\n"
-        "    _unhurried(layout, config, results)\n"
+def edit_while_running(checkout: Checkout, stage: str, path: str) -> None:
+    """Let a stage of this checkout change `path` in the middle of its work."""
+    module = checkout.root / "pipeline" / "stages" / f"{stage}.py"
+    module.write_text(
+        module.read_text()
+        + "\n\n_unhurried = run\n\n\ndef run(layout, *others):  # noqa: ANN001, ANN002, ANN201, D103, F811\n"
+        "    result = _unhurried(layout, *others)\n"
         f"    path = layout.root / {path!r}\n"
         "    if (layout.root / 'edit').exists():\n"
         "        path.write_bytes(path.read_bytes() + b'# edited\\n')\n"
+        "    return result\n"
     )
     checkout.git("add", "--all")
     checkout.git("commit", "--quiet", "--message", "a slow stage")
@@ -289,25 +290,52 @@ def edit_while_running(checkout: Checkout, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path",
+    ("stage", "path"),
     [
-        "outputs/tiny/config.yaml",
-        pytest.param("pipeline/splitting.py", marks=pytest.mark.slow),
-        pytest.param("data/parsed/official/tiny/train/labels.npy", marks=pytest.mark.slow),
+        ("split", "outputs/tiny/config.yaml"),
+        pytest.param("split", "pipeline/splitting.py", marks=pytest.mark.slow),
+        pytest.param("split", "data/parsed/official/tiny/train/labels.npy", marks=pytest.mark.slow),
+        pytest.param("compose", "conf/optimizer/sgd.yaml", marks=pytest.mark.slow),
+        pytest.param("compose", "params.yaml", marks=pytest.mark.slow),
+        pytest.param("parse", "conf/dataset/tiny.yaml", marks=pytest.mark.slow),
     ],
-    ids=["config", "code", "data"],
+    ids=["config", "code", "data", "conf", "params", "dataset"],
 )
-def test_what_is_edited_while_its_stage_runs_is_not_recorded(checkout: Checkout, path: str) -> None:
-    edit_while_running(checkout, path)
+def test_what_is_edited_while_its_stage_runs_is_not_recorded(
+    checkout: Checkout, stage: str, path: str
+) -> None:
+    name = f"{stage}@tiny"
+    edit_while_running(checkout, stage, path)
     lock = (checkout.root / "dvc.lock").read_bytes()
-    printed = checkout.dvc("repro", "--single-item", "split@tiny", code=None)
-    assert f"pipeline: {path} changed while split@tiny ran; nothing was recorded.\n" in printed
+    printed = checkout.dvc("repro", "--single-item", name, code=None)
+    assert f"pipeline: {path} changed while {name} ran; nothing was recorded.\n" in printed
     assert "run `dvc repro` again" in printed
-    assert "failed to reproduce 'split@tiny'" in printed
+    assert f"failed to reproduce '{name}'" in printed
     assert (checkout.root / "dvc.lock").read_bytes() == lock
     # Not so without the guard: this is what DVC records of such a stage.
     (checkout.root / "edit").unlink()
-    assert "split@tiny" in json.loads(checkout.dvc("status", "--json", "split@tiny"))
+    assert name in json.loads(checkout.dvc("status", "--json", name))
+    if not path.endswith(".npy"):  # which the edit has damaged
+        # The same command again does it, with what is there now.
+        assert checkout.repro("--single-item", name) == {name}
+        assert checkout.repro("--single-item", name) == set()
+
+
+def test_what_a_killed_process_leaves_behind_is_in_no_hash(checkout: Checkout) -> None:
+    lock = (checkout.root / "dvc.lock").read_bytes()
+    for path in (
+        "data/raw/official/tiny/.train-labels-idx1-ubyte.0123456789ab.tmp",
+        "data/parsed/official/tiny/train/.labels.npy.0123456789ab.tmp",
+        "data/parsed/official/tiny/labels.npy.part",
+        "conf/.config.yaml.0123456789ab.tmp",
+        "outputs/tiny/.parameters.pkl.0123456789ab.tmp",
+    ):
+        (checkout.root / path).write_bytes(b"half of it")
+    assert checkout.repro(*all_but_pictures(checkout)) == set()
+    # Not even where the hashes are asked for anew.
+    checkout.dvc("commit", "--force", "fetch@tiny", "parse@tiny", "compose@tiny", "train@tiny")
+    assert (checkout.root / "dvc.lock").read_bytes() == lock
+    assert checkout.git("status", "--porcelain") == ""
 
 
 @pytest.mark.slow
