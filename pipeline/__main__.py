@@ -30,6 +30,7 @@ _EXPERIMENT_STAGES: Final = {
 # Each is a module of pipeline.commands with EXAMPLE, add_arguments(parser) and run(layout, options).
 _COMMANDS: Final = {
     "check-gradients": "compare the analytic gradients with central differences",
+    "check-remote": "look for damaged objects on a DVC remote",
     "compare": "compare two parameter pickles on the same images",
     "predict": "classify images with trained parameters",
     "results": "write the table of published and own results",
