@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import hashlib
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 EXAMPLE = "check-remote --repair"
 
 _PIECE_BYTES = 1 << 20
+_OBJECT = re.compile(r"[0-9a-f]{32}(\.dir)?")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +44,8 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
     from pipeline.progress import progress
 
     with _remote(layout, options.remote) as objects:
-        names = sorted(objects.all())  # type: ignore[no-untyped-call]  # DVC leaves some types out
+        there = sorted(objects.all())  # type: ignore[no-untyped-call]  # DVC leaves some types out
+        names = [name for name in there if _OBJECT.fullmatch(name)]
         paths = _outputs(layout)
         faults: dict[str, str] = {}
         lists: dict[str, dict[str, str]] = {}
@@ -62,6 +65,10 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
             write(f"{paths.get(name, 'of another commit')}: {name} is {fault}")
         if options.repair:
             _remove(objects, {name for name in faults if name in names} | _with(faults, lists))
+    if len(there) > len(names):
+        # They may also be of one that is under way: so they stay.
+        count = len(there) - len(names)
+        write(f"beside the objects lie {count} temporary files of interrupted pushes; they do no harm")
     if faults and not options.repair:
         raise PipelineError(
             f"{len(faults)} of {len(names)} objects are damaged or missing. To send them"

@@ -74,6 +74,18 @@ def test_what_is_missing_of_a_folder_is_named(cli: Run, objects: dict[str, Path]
     assert not objects["folder"].exists()
 
 
+def test_what_an_interrupted_push_left_is_no_object(cli: Run, objects: dict[str, Path]) -> None:
+    left = objects["file"].with_name(".FOAjzetbJBq7_BZiOh1hkQ.tmp")
+    left.write_bytes(b"")
+    ended = cli("check-remote", "--repair")
+    assert ended.out.splitlines() == [
+        "beside the objects lie 1 temporary files of interrupted pushes; they do no harm",
+        f"{len(objects)} of {len(objects)} objects are as they should be",
+    ]
+    assert ended.code == 0
+    assert left.exists()
+
+
 def test_a_remote_that_is_not_there_is_bad_usage(cli: Run, objects: dict[str, Path]) -> None:
     assert objects
     ended = cli("check-remote", "nope")
