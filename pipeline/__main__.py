@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn, TextIO
 
 from pipeline import __version__, runtime
 from pipeline.errors import ConfigError, PipelineError, UsageError
@@ -31,6 +31,7 @@ _EXPERIMENT_STAGES: Final = {
 # Each is a module of pipeline.commands with EXAMPLE, add_arguments(parser) and run(layout, options).
 _COMMANDS: Final = {
     "check-gradients": "compare the analytic gradients with central differences",
+    "check-remote": "look for damaged objects on a DVC remote",
     "compare": "compare two parameter pickles on the same images",
     "predict": "classify images with trained parameters",
     "results": "write the table of published and own results",
@@ -48,17 +49,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 signal.signal(number, _signalled)
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
+    code = 0
     try:
         code = _outcome([argument for argument in given if argument != "--debug"], debug=debug)
-        # At exit it would be too late for a reader that has gone.
+        # At exit it would be too late for a reader that has gone, or a disk that is full.
         sys.stdout.flush()
     except BrokenPipeError:
-        # Python would complain again at exit.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for stream in (sys.stdout, sys.stderr):
-            os.dup2(nowhere, stream.fileno())
+        _silence(sys.stdout, sys.stderr)
         return 1
+    except OSError as error:
+        _silence(sys.stdout)
+        if code == 0:
+            _complain(f"cannot write to stdout: {error.strerror}")
+        return code or 1
     return code
+
+
+def _silence(*streams: TextIO) -> None:
+    """Send what is left in the streams' buffers nowhere: Python would complain again at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in streams:
+        os.dup2(nowhere, stream.fileno())
 
 
 def _outcome(given: list[str], *, debug: bool) -> int:

@@ -29,6 +29,7 @@ import requests
 
 from pipeline.errors import ConfigError, FetchError
 from pipeline.progress import BYTES, Progress, ShowProgress, format_bytes
+from pipeline.storage import atomic_write, sync_folder, write_text
 from pipeline.transport import Answer, Limits, MirrorError, exchange, printable_validator
 
 __all__ = ["MIRROR_VARIABLE", "Limits", "RemoteFile", "fetch", "mirror_from_environment"]
@@ -272,14 +273,14 @@ class _Part:
 
     def remember(self, label: str, validator: str | None) -> None:
         """Keep whose bytes come next, and what identifies this state of its file."""
-        self._record.write_text(json.dumps({"mirror": label, "validator": validator}), encoding="utf-8")
+        write_text(self._record, json.dumps({"mirror": label, "validator": validator}))
 
     def validator(self, label: str) -> str | None:
         """What identified the file when its latest bytes came, if they came from that mirror."""
         try:
             record = json.loads(self._record.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
-            return None  # never written, or cut short: the checksum is there for the rest
+            return None  # never written, or damaged: the checksum is there for the rest
         if not isinstance(record, dict) or record.get("mirror") != label:
             return None
         return printable_validator(record.get("validator"))
@@ -294,20 +295,10 @@ class _Part:
             if error.errno != errno.EXDEV:
                 raise
             # Another file system: copy, and let the copy appear as suddenly.
-            copy = destination.with_name(f"{destination.name}.{os.getpid()}.part")
-            try:
-                shutil.copyfile(self._path, copy)
-                with copy.open("rb") as copied:
-                    os.fsync(copied.fileno())
-                copy.replace(destination)
-            finally:
-                copy.unlink(missing_ok=True)
+            with self._path.open("rb") as part, atomic_write(destination) as copy:
+                shutil.copyfileobj(part, copy, _PIECE_BYTES)
             self._path.unlink()
-        folder = os.open(destination.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(destination.parent)
 
     def _count(self, piece: bytes) -> None:
         self._hash.update(piece)

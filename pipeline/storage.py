@@ -2,12 +2,13 @@
 
 A write goes to a temporary file in the same folder, is flushed to the disk and then renamed, so that a
 crash leaves either the old file or the new one. Temporary files are named ``.NAME.RANDOM.tmp``; only a
-killed process leaves one behind.
+killed process leaves one behind, and the next write of NAME removes it. Git and DVC ignore them.
 """
 
 import contextlib
 import csv
 import errno
+import fcntl
 import io
 import json
 import math
@@ -42,6 +43,7 @@ MAXIMUM_JSON_BYTES: Final = 2**24
 MAXIMUM_FIELDS: Final = 2**23
 """How many fields of a CSV table are read, a row counting as one more: about a gigabyte in memory."""
 
+_TOKEN_BYTES: Final = 6  # of chance in a temporary name
 _MAXIMUM_LINE: Final = 2**20  # of a CSV file, in characters
 _MAXIMUM_SHARING: Final = 4  # times the file's size, in arrays that stand under several names
 _ZIP_END_BYTES: Final = 22
@@ -98,22 +100,65 @@ def reading(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, which takes its place at the end of the block; removed on any error."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
+    """A binary file that becomes `path` when the block ends; an error in the block leaves the old file alone.
+
+    Missing parent folders are made. The bytes are on the disk when this returns. A link is replaced, not what
+    it leads to: that may be DVC's cache.
+
+    Raises:
+        PipelineError: the disk is full, the folder read-only and the like.
+    """
     with explained("write", path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path)
+        temporary, opened = _open_temporary(path)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            yield temporary
-            temporary.replace(path)
-            _sync_folder(path.parent)
+            # The name changes while the file is open, and so locked: nobody takes it for a leftover.
+            with opened as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+                temporary.replace(path)
+            sync_folder(path.parent)
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
-    # Makes the rename itself last. Some file systems cannot, and say so.
+def _open_temporary(path: Path) -> tuple[Path, BinaryIO]:
+    """A new temporary file beside `path`, locked for as long as it is open."""
+    while True:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(_TOKEN_BYTES)}.tmp")
+        file = temporary.open("xb")
+        with contextlib.suppress(OSError):  # some file systems have no locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if temporary.exists():
+            return temporary, file
+        file.close()  # another process came between, and took it for a leftover
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove temporary files of `path` whose writers were killed: the kernel has lifted their locks."""
+    name = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{{2 * _TOKEN_BYTES}}}\.tmp")
+    with contextlib.suppress(OSError):  # whatever hinders this need not hinder the write
+        for leftover in [each for each in path.parent.iterdir() if name.fullmatch(each.name)]:
+            descriptor = os.open(leftover, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                leftover.unlink()
+            except BlockingIOError:
+                continue  # it is being written
+            finally:
+                os.close(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder last, where the file system can.
+
+    Raises:
+        OSError: the disk fails.
+    """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -122,21 +167,6 @@ def _sync_folder(folder: Path) -> None:
             raise
     finally:
         os.close(descriptor)
-
-
-@contextlib.contextmanager
-def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """A binary file that becomes `path` when the block ends; an error in the block leaves the old file alone.
-
-    Missing parent folders are made. The bytes are on the disk when this returns.
-
-    Raises:
-        PipelineError: the disk is full, the folder read-only and the like.
-    """
-    with _replacing(path) as temporary, temporary.open("xb") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
 
 
 class NpyWriter:

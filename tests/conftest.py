@@ -168,6 +168,12 @@ def make_checkout(root: Path, tiny: Tiny) -> Layout:
     return Layout(root)
 
 
+@pytest.fixture(scope="session")
+def new_checkout(tiny: Tiny) -> Callable[[Path], Layout]:
+    """Makes a checkout of its own in a folder: conf/ and dvc.yaml, two tiny experiments, no data."""
+    return lambda root: make_checkout(root, tiny)
+
+
 @pytest.fixture
 def checkout(tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> Layout:
     """A checkout of its own, as the working directory: conf/ and dvc.yaml, two tiny experiments, no data."""

@@ -1,6 +1,7 @@
 """The seam between DVC and Hydra, with the real `dvc` and `git` in a checkout of its own."""
 
 import fcntl
+import importlib.util
 import json
 import os
 import random
@@ -10,11 +11,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from omegaconf import OmegaConf
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -108,10 +111,11 @@ def environment_in(folder: Path, mirror: Path) -> dict[str, str]:
     """Nothing of the user's: no configuration, no cache, no identity, no hooks."""
     programs = folder / "bin"
     programs.mkdir(exist_ok=True)
-    if not (programs / "python").exists():
-        # A link to the interpreter would not find the packages of its environment.
-        (programs / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
-        (programs / "python").chmod(0o755)
+    for name, arguments in (("python", ""), ("dvc", "-m dvc")):
+        if not (programs / name).exists():
+            # A link to the interpreter would not find the packages of its environment.
+            (programs / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {arguments} "$@"\n')
+            (programs / name).chmod(0o755)
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "DVC_", "PYTEST_"))
     }
@@ -185,7 +189,8 @@ def prepare(checkout: Checkout, tiny: Any) -> None:  # noqa: ANN401  (of conftes
     (root / "conf" / "experiment" / "other.yaml").write_text(OTHER)
     checkout.git("init", "--quiet", "--initial-branch=main")
     checkout.dvc("init", "--quiet")
-    shutil.copy(ROOT / ".dvc" / "config", root / ".dvc" / "config")
+    for name in ("config", "plots.html"):
+        shutil.copy(ROOT / ".dvc" / name, root / ".dvc" / name)
     ran = checkout.repro(*all_but_pictures(checkout))
     assert ran == {
         "fetch@tiny",
@@ -262,6 +267,26 @@ def test_an_experiment_from_the_command_line(checkout: Checkout) -> None:
 
 
 @pytest.mark.slow
+def test_the_plots_of_two_commits(checkout: Checkout) -> None:
+    """The page says of itself what it needs the network for; pictures lie beside it, and fit."""
+    checkout.edit("params.yaml", "tiny: {dataset: tiny} #", "tiny: {dataset: tiny, seed: 1} #")
+    assert "plot@tiny" in checkout.repro("plot@tiny")
+    checkout.dvc(
+        "plots", "diff", "HEAD", "workspace", "--targets", "outputs/tiny/history.csv", "outputs/tiny/plots"
+    )
+    page = (checkout.root / "dvc_plots" / "index.html").read_text()
+    assert "take their scripts from the network" in page
+    assert re.search(r"img \{ max-width: calc\(50vw", page)
+    assert not re.search(r"\{(scripts|plot_divs|refresh_tag)\}", page)
+    assert "outputs_tiny_history_csv" in page or "history.csv" in page
+    pictures = re.findall(r'<img src="(static/[^"]+_training_curves\.png)"', page)
+    assert pictures
+    assert all((checkout.root / "dvc_plots" / name).is_file() for name in pictures)
+    # Nothing of it is to be committed.
+    assert "dvc_plots" not in checkout.git("status", "--porcelain")
+
+
+@pytest.mark.slow
 def test_an_experiment_that_fails_does_not_stop_the_others(checkout: Checkout) -> None:
     checkout.edit("params.yaml", "tiny: {dataset: tiny} #", "tiny: {dataset: tiny, seed: -1} #")
     checkout.edit("conf/optimizer/momentum.yaml", "momentum: 0.9", "momentum: 0.5")
@@ -275,16 +300,17 @@ def test_an_experiment_that_fails_does_not_stop_the_others(checkout: Checkout) -
     assert checkout.git("status", "--porcelain", "outputs/tiny") == " D outputs/tiny/config.yaml\n"
 
 
-def edit_while_running(checkout: Checkout, path: str) -> None:
-    """Let the split stage of this checkout change `path` in the middle of its work."""
-    stage = checkout.root / "pipeline" / "stages" / "split.py"
-    stage.write_text(
-        stage.read_text()
-        + "\n\n_unhurried = run\n\n\ndef run(layout, config, results):  # noqa: ANN001, ANN201, D103, F811\n"
-        "    _unhurried(layout, config, results)\n"
+def edit_while_running(checkout: Checkout, stage: str, path: str) -> None:
+    """Let a stage of this checkout change `path` in the middle of its work."""
+    module = checkout.root / "pipeline" / "stages" / f"{stage}.py"
+    module.write_text(
+        module.read_text()
+        + "\n\n_unhurried = run\n\n\ndef run(layout, *others):  # noqa: ANN001, ANN002, ANN201, D103, F811\n"
+        "    result = _unhurried(layout, *others)\n"
         f"    path = layout.root / {path!r}\n"
         "    if (layout.root / 'edit').exists():\n"
         "        path.write_bytes(path.read_bytes() + b'# edited\\n')\n"
+        "    return result\n"
     )
     checkout.git("add", "--all")
     checkout.git("commit", "--quiet", "--message", "a slow stage")
@@ -292,25 +318,52 @@ def edit_while_running(checkout: Checkout, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path",
+    ("stage", "path"),
     [
-        "outputs/tiny/config.yaml",
-        pytest.param("pipeline/splitting.py", marks=pytest.mark.slow),
-        pytest.param("data/parsed/official/tiny/train/labels.npy", marks=pytest.mark.slow),
+        ("split", "outputs/tiny/config.yaml"),
+        pytest.param("split", "pipeline/splitting.py", marks=pytest.mark.slow),
+        pytest.param("split", "data/parsed/official/tiny/train/labels.npy", marks=pytest.mark.slow),
+        pytest.param("compose", "conf/optimizer/sgd.yaml", marks=pytest.mark.slow),
+        pytest.param("compose", "params.yaml", marks=pytest.mark.slow),
+        pytest.param("parse", "conf/dataset/tiny.yaml", marks=pytest.mark.slow),
     ],
-    ids=["config", "code", "data"],
+    ids=["config", "code", "data", "conf", "params", "dataset"],
 )
-def test_what_is_edited_while_its_stage_runs_is_not_recorded(checkout: Checkout, path: str) -> None:
-    edit_while_running(checkout, path)
+def test_what_is_edited_while_its_stage_runs_is_not_recorded(
+    checkout: Checkout, stage: str, path: str
+) -> None:
+    name = f"{stage}@tiny"
+    edit_while_running(checkout, stage, path)
     lock = (checkout.root / "dvc.lock").read_bytes()
-    printed = checkout.dvc("repro", "--single-item", "split@tiny", code=None)
-    assert f"pipeline: {path} changed while split@tiny ran; nothing was recorded.\n" in printed
+    printed = checkout.dvc("repro", "--single-item", name, code=None)
+    assert f"pipeline: {path} changed while {name} ran; nothing was recorded.\n" in printed
     assert "run `dvc repro` again" in printed
-    assert "failed to reproduce 'split@tiny'" in printed
+    assert f"failed to reproduce '{name}'" in printed
     assert (checkout.root / "dvc.lock").read_bytes() == lock
     # Not so without the guard: this is what DVC records of such a stage.
     (checkout.root / "edit").unlink()
-    assert "split@tiny" in json.loads(checkout.dvc("status", "--json", "split@tiny"))
+    assert name in json.loads(checkout.dvc("status", "--json", name))
+    if not path.endswith(".npy"):  # which the edit has damaged
+        # The same command again does it, with what is there now.
+        assert checkout.repro("--single-item", name) == {name}
+        assert checkout.repro("--single-item", name) == set()
+
+
+def test_what_a_killed_process_leaves_behind_is_in_no_hash(checkout: Checkout) -> None:
+    lock = (checkout.root / "dvc.lock").read_bytes()
+    for path in (
+        "data/raw/official/tiny/.train-labels-idx1-ubyte.0123456789ab.tmp",
+        "data/parsed/official/tiny/train/.labels.npy.0123456789ab.tmp",
+        "data/parsed/official/tiny/labels.npy.part",
+        "conf/.config.yaml.0123456789ab.tmp",
+        "outputs/tiny/.parameters.pkl.0123456789ab.tmp",
+    ):
+        (checkout.root / path).write_bytes(b"half of it")
+    assert checkout.repro(*all_but_pictures(checkout)) == set()
+    # Not even where the hashes are asked for anew.
+    checkout.dvc("commit", "--force", "fetch@tiny", "parse@tiny", "compose@tiny", "train@tiny")
+    assert (checkout.root / "dvc.lock").read_bytes() == lock
+    assert checkout.git("status", "--porcelain") == ""
 
 
 @pytest.mark.slow
@@ -389,3 +442,230 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_hashes(
         name: data for name, data in clone.outputs().items() if not name.endswith(".tmp")
     } == checkout.outputs()
     assert clone.repro(*targets) == set()
+
+
+# Remotes
+
+
+@dataclass
+class Storage:
+    """Where a remote keeps its objects, seen past DVC's back."""
+
+    url: str
+    options: dict[str, str] = field(default_factory=dict)
+    address: str = ""
+
+    def ask(self, method: str, name: str, data: bytes | None = None) -> bytes:
+        # The server wants a signature, and takes any.
+        headers = {"Authorization": "AWS a:b"}
+        answer = requests.request(method, f"{self.address}/{name}", data=data, headers=headers, timeout=60)
+        answer.raise_for_status()
+        return answer.content
+
+    def read(self, name: str) -> bytes:
+        return self.ask("GET", name) if self.address else (Path(self.url) / name).read_bytes()
+
+    def write(self, name: str, data: bytes) -> None:
+        """Leave everything about the object as it was, but for its bytes."""
+        if self.address:
+            self.ask("PUT", name, data)
+            return
+        path = Path(self.url) / name
+        before = path.stat()
+        path.chmod(0o644)
+        path.write_bytes(data)
+        path.chmod(before.st_mode)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    def remove(self, name: str) -> None:
+        if self.address:
+            self.ask("DELETE", name)
+        else:
+            (Path(self.url) / name).unlink()
+
+
+SERVER = """
+import sys
+from moto.server import ThreadedMotoServer
+server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+server.start()
+print(server.get_host_and_port()[1], flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def s3() -> Iterator[Storage]:
+    """A bucket of a real server that speaks S3, on loopback."""
+    for package in ("dvc_s3", "moto", "flask"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed: pip install -e '.[s3,service]'")
+    with subprocess.Popen(  # noqa: S603  (our own program)
+        [sys.executable, "-c", SERVER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        address = f"http://127.0.0.1:{int(server.stdout.readline())}"
+        requests.put(f"{address}/outputs", timeout=60).raise_for_status()
+        yield Storage("s3://outputs/of/this", {"endpointurl": address}, f"{address}/outputs/of/this")
+        server.stdin.close()
+
+
+@pytest.fixture
+def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
+    return request.getfixturevalue("s3") if request.param == "s3" else Storage(str(tmp_path / "storage"))
+
+
+every_storage = pytest.mark.parametrize(
+    "storage",
+    ["folder", pytest.param("s3", marks=pytest.mark.service)],
+    indirect=True,
+)
+
+
+def set_up_remote(checkout: Checkout, storage: Storage) -> None:
+    """As the README says, and commit it."""
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, checkout.root)
+    # The environment is there already.
+    (checkout.root / ".venv").mkdir()
+    (checkout.root / ".venv" / ".ready").touch()
+    checkout.run("make", "remote", f"URL={storage.url}")
+    for name, value in storage.options.items():
+        checkout.dvc("remote", "modify", "storage", name, value)
+    # The pictures have not been drawn, and so cannot be pulled.
+    definition = OmegaConf.load(checkout.root / "dvc.yaml")
+    del definition.stages["plot"]
+    OmegaConf.save(definition, checkout.root / "dvc.yaml")
+    checkout.git("add", "--all")
+    checkout.git("commit", "--quiet", "--message", "a remote")
+
+
+@pytest.fixture
+def clone(checkout: Checkout, tmp_path: Path) -> Callable[[str], Checkout]:
+    """Makes a fresh clone that has never seen the remote."""
+
+    def make(name: str) -> Checkout:
+        site = {"DVC_SITE_CACHE_DIR": str(tmp_path / f"site of {name}"), "AWS_ACCESS_KEY_ID": "a"}
+        made = Checkout(tmp_path / name, {**checkout.environment, **site, "AWS_SECRET_ACCESS_KEY": "b"})
+        checkout.run("git", "clone", "--quiet", str(checkout.root), str(made.root))
+        return made
+
+    checkout.environment |= {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+    return make
+
+
+def in_storage(checkout: Checkout, path: str) -> str:
+    """The name under which a remote has the object of an output."""
+    for stage in OmegaConf.load(checkout.root / "dvc.lock").stages.values():
+        for out in stage.outs:
+            if out.path == path:
+                return f"files/md5/{out.md5[:2]}/{out.md5[2:]}"
+    raise AssertionError(path)
+
+
+def test_the_documented_remote_checks_what_it_brings(checkout: Checkout, tmp_path: Path) -> None:
+    """Without `verify` DVC takes garbage of the right size; so there is one recipe, and it sets it."""
+    set_up_remote(checkout, Storage(str(tmp_path / "storage")))
+    listed = checkout.dvc("config", "--list").split()
+    assert {"remote.storage.verify=true", "core.remote=storage"} <= set(listed)
+    # A second time, to another place.
+    checkout.run("make", "remote", "URL=s3://bucket/folder")
+    listed = checkout.dvc("config", "--list").split()
+    assert {"remote.storage.verify=true", "remote.storage.url=s3://bucket/folder"} <= set(listed)
+    assert "make remote URL=/media/storage" in checkout.run("make", "remote", code=2)
+    for document in ROOT.glob("*.md"):
+        assert "dvc remote add" not in document.read_text(), document
+
+
+@pytest.mark.slow
+@every_storage
+def test_push_clone_pull_and_nothing_is_left_to_run(
+    checkout: Checkout, clone: Callable[[str], Checkout], storage: Storage
+) -> None:
+    set_up_remote(checkout, storage)
+    assert re.search(r"\b[1-9][0-9]* files pushed", checkout.dvc("push"))
+    assert "Everything is up to date." in checkout.dvc("push")
+    fresh = clone("fresh")
+    assert not (fresh.root / "outputs" / "tiny" / "parameters.pkl").exists()
+    fresh.dvc("pull")
+    assert fresh.outputs() == checkout.outputs()
+    assert "Data and pipelines are up to date." in fresh.dvc("repro")
+    assert fresh.git("status", "--porcelain") == ""
+    assert "objects are as they should be" in fresh.run("python", "-m", "pipeline", "check-remote")
+
+
+@pytest.mark.slow
+@every_storage
+def test_what_is_damaged_on_a_remote_is_found_told_and_repaired(
+    checkout: Checkout, clone: Callable[[str], Checkout], storage: Storage
+) -> None:
+    set_up_remote(checkout, storage)
+    checkout.dvc("push")
+    folder = "data/parsed/official/tiny"
+    garbage, truncated, missing = (
+        in_storage(checkout, f"outputs/tiny/{name}")
+        for name in ("parameters.pkl", "probabilities.npz", "steps.csv")
+    )
+    listed = json.loads(storage.read(in_storage(checkout, folder)))
+    (labels,) = (entry["md5"] for entry in listed if entry["relpath"] == "train/labels.npy")
+    right = storage.read(garbage)
+    for name in (garbage, f"files/md5/{labels[:2]}/{labels[2:]}"):
+        data = bytearray(storage.read(name))
+        data[-1] ^= 255
+        storage.write(name, bytes(data))
+    storage.write(truncated, storage.read(truncated)[:-1])
+    storage.remove(missing)
+    fresh = clone("fresh")
+    printed = fresh.dvc("pull", code=1)
+    _, _, failed = printed.partition("Checkout failed for following targets:\n")
+    damaged = {
+        folder,
+        *(f"outputs/tiny/{name}" for name in ("parameters.pkl", "probabilities.npz", "steps.csv")),
+    }
+    assert set(failed.partition("\nIs your cache")[0].split()) == damaged
+    # Nothing wrong has been taken over, and what is missing is made again.
+    assert not (fresh.root / "outputs" / "tiny" / "parameters.pkl").exists()
+    assert fresh.repro() == {"parse@tiny", *stages("train", "evaluate", experiments=("tiny",))}
+    assert fresh.outputs() == checkout.outputs()
+    assert fresh.git("status", "--porcelain") == ""
+    # Pushing alone would not replace what is there under the right name.
+    fresh.dvc("push")
+    assert storage.read(garbage) != right
+    found = fresh.run("python", "-m", "pipeline", "check-remote", code=1)
+    told = dict(re.findall(r"^(\S+): [0-9a-f]{32}(?:\.dir)? is (damaged|missing)", found, re.MULTILINE))
+    assert told["outputs/tiny/parameters.pkl"] == told["outputs/tiny/probabilities.npz"] == "damaged"
+    assert told[f"{folder}/train/labels.npy"] == "damaged"
+    assert "Traceback" not in found
+    fresh.run("python", "-m", "pipeline", "check-remote", "--repair")
+    assert fresh.repro() == set()
+    fresh.dvc("push")
+    assert storage.read(garbage) == right
+    last = clone("last")
+    last.dvc("pull")
+    assert last.outputs() == checkout.outputs()
+    assert last.repro() == set()
+    assert "objects are as they should be" in last.run("python", "-m", "pipeline", "check-remote")
+
+
+@pytest.mark.slow
+def test_a_remote_out_of_reach_does_not_keep_anything_from_running(checkout: Checkout) -> None:
+    set_up_remote(
+        checkout, Storage("http://127.0.0.1:9/storage")
+    )  # the port of discard, where nobody listens
+    checkout.edit("params.yaml", "tiny: {dataset: tiny} #", "tiny: {dataset: tiny, seed: 1} #")
+    assert stages("compose", "train", experiments=("tiny",)) <= checkout.repro("train@tiny")
+    for command in (["dvc", "push"], ["python", "-m", "pipeline", "check-remote"]):
+        printed = checkout.run(*command, code=None)
+        assert "Traceback" not in printed
+        assert re.search("cannot read the remote|ERROR", printed)
+
+
+def test_a_remote_that_is_not_there_is_one_line(checkout: Checkout) -> None:
+    printed = checkout.run("python", "-m", "pipeline", "check-remote", code=2)
+    assert "To set one up: make remote URL=/media/storage\n" in printed
+    assert "Traceback" not in printed

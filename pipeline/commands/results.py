@@ -2,6 +2,7 @@
 
 import argparse
 
+from pipeline.commands.terminal import write
 from pipeline.errors import UsageError
 from pipeline.layout import Layout
 
@@ -29,10 +30,10 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
         from pipeline.stages.runner import run_results_stage  # noqa: PLC0415  (not needed for --help)
 
         run_results_stage(layout)
-        print(layout.results_table.read_text(encoding="utf-8"), end="")  # noqa: T201  (the command's result)
+        write(layout.results_table.read_text(encoding="utf-8").rstrip("\n"))
         return
     if options.seeds < 2:  # noqa: PLR2004  (a deviation needs two)
         raise UsageError(f"--seeds {options.seeds}: expected 2 or more")
     from pipeline.stages import seeds  # noqa: PLC0415  (not needed for --help)
 
-    print(seeds.over_seeds(layout, options.seeds), end="")  # noqa: T201  (the command's result)
+    write(seeds.over_seeds(layout, options.seeds).rstrip("\n"))

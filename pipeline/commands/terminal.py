@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.errors import UsageError
+from pipeline.errors import PipelineError, UsageError
 
 _EIGHTHS: Final = "▏▎▍▌▋▊▉█"
 _HEIGHTS: Final = "▁▂▃▄▅▆▇█"
@@ -17,9 +17,19 @@ _PLAIN_SHADES: Final = " .:*#"
 
 
 def write(text: str = "") -> None:
-    """Write a line to stdout; characters that its encoding lacks become question marks."""
+    """Write a line to stdout; characters that its encoding lacks become question marks.
+
+    Raises:
+        PipelineError: stdout goes to a disk that is full, and the like.
+        BrokenPipeError: its reader has gone.
+    """
     encoding = sys.stdout.encoding or "utf-8"
-    sys.stdout.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+    try:
+        sys.stdout.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise PipelineError(f"cannot write to stdout: {error.strerror}") from error
 
 
 def write_json(value: Mapping[str, Any]) -> None:

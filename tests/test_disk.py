@@ -1,0 +1,463 @@
+"""Writes on a full, read-only or forbidden disk, and writers that are killed: the old file or the new."""
+
+import ast
+import functools
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import storage
+from pipeline.errors import PipelineError
+
+ROOT = Path(__file__).resolve().parent.parent
+PROGRAM = Path(__file__).with_name("faults.py")
+
+# What the user is told, and what has to be allowed to try it out.
+PRIVATE = ["unshare", "--mount", *(["--map-root-user"] if os.geteuid() else [])]
+WITHOUT_POWERS = [] if os.geteuid() else ["setpriv", "--inh-caps=-all", "--bounding-set=-all"]
+KINDS = {
+    "full": ("No space left on device", PRIVATE),
+    "nearly_full": ("No space left on device", PRIVATE),
+    "read_only": ("Read-only file system", PRIVATE),
+    "forbidden": ("Permission denied", WITHOUT_POWERS),
+    "limited": ("File too large", []),
+}
+SLOW_KINDS = ("nearly_full", "read_only")
+COMMANDS = [
+    "fetch",
+    "download",
+    "parse",
+    "compose",
+    "split",
+    "train",
+    "evaluate",
+    "plot",
+    "results",
+    "source",
+    "show",
+]
+
+
+# Every stage
+
+
+@functools.cache
+def is_allowed(*prefix: str) -> bool:
+    command = (
+        [*prefix, "mount", "-t", "tmpfs", "tmpfs", "/mnt"] if prefix == tuple(PRIVATE) else [*prefix, "true"]
+    )
+    if prefix and shutil.which(prefix[0]) is None:
+        return False
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0  # noqa: S603  (as above)
+
+
+@pytest.fixture(scope="module")
+def attempts(
+    tiny_outputs: Path,
+    tiny: Any,  # noqa: ANN401  (of conftest.py)
+    new_checkout: Callable[[Path], Any],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str], dict[str, Any]]:
+    """What every command did with a fault of some kind."""
+
+    @functools.cache
+    def attempt(kind: str) -> dict[str, Any]:
+        prefix = KINDS[kind][1]
+        if not is_allowed(*prefix):
+            pytest.skip(f"not permitted here: {' '.join(prefix)}")
+        layout = new_checkout(tmp_path_factory.mktemp(kind) / "checkout")
+        layout.params.write_text(layout.params.read_text().replace("  tiny_grid: {dataset: tiny}\n", ""))
+        shutil.copytree(tiny_outputs, layout.results("tiny").folder)
+        for source in ("bundled", "official"):
+            shutil.copytree(tiny.parsed, layout.parsed(source, "tiny"))
+            shutil.copytree(tiny.raw, layout.raw(source, "tiny"))
+        done = subprocess.run(  # noqa: S603  (our own program)
+            [*prefix, sys.executable, str(PROGRAM), kind, str(layout.root)],
+            env={
+                **os.environ,
+                "PYTHONPATH": str(ROOT),
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "PIPELINE_MIRROR": str(tiny.raw),
+                "PIPELINE_WORKERS": "1",
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        assert list(found) == COMMANDS
+        return dict(found)
+
+    return attempt
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "kind",
+    ["full", "forbidden", "limited", *(pytest.param(kind, marks=pytest.mark.slow) for kind in SLOW_KINDS)],
+)
+def test_a_failed_write_is_one_line_and_leaves_whole_files(
+    attempts: Callable[[str], dict[str, Any]], kind: str, command: str
+) -> None:
+    found = attempts(kind)[command]
+    if kind == "nearly_full" and found["code"] == 0:
+        # What is small enough gets on the disk whole.
+        assert command not in {"fetch", "download", "parse", "plot"}
+        assert (set(found["states"].values()), found["left"]) == ({"right"}, [])
+        return
+    reason = KINDS[kind][0]
+    (line,) = [line for line in found["said"].splitlines() if line.startswith("pipeline: ")]
+    told = re.fullmatch(
+        rf"pipeline: cannot (?:read or )?write (?:ROOT/)?(\S+): {reason}(?: \(ROOT/\S+\))?(; .*)?", line
+    )
+    assert told is not None, line
+    assert "Traceback" not in found["said"]
+    assert found["code"] == 1
+    # The file of which it speaks is the old one, and every other is the old one or the new one.
+    assert found["states"].get(told[1], "old") == "old"
+    assert set(found["states"].values()) <= {"old", "right"}
+    assert "old" in found["states"].values()
+    # Downloads alone are to go on where they stopped.
+    assert all(re.match(r"runs/parts/", path) for path in found["left"])
+    assert command == "download" or not found["left"]
+    # With the fault gone the same command does it, and clears up.
+    assert found["again"] == 0
+    assert found["the_same"]
+    assert found["left_at_last"] == []
+
+
+# Killed writers
+
+# Forks writers that are killed at the Nth line of storage.py that they run, until one gets to the end.
+KILLED = """
+import json, os, signal, sys
+from pathlib import Path
+import numpy as np
+from pipeline import storage
+
+def npy(path, value):
+    with storage.atomic_npy(path, (500,), "f8") as writer:
+        writer.write_rows(0, np.full(500, value))
+
+writers = {
+    "text": lambda path, value: storage.write_text(path, f"{value}\\n" * 3000),
+    "csv": lambda path, value: storage.write_csv(path, ["a"], [[value]] * 20),
+    "arrays": lambda path, value: storage.write_arrays(path, a=np.full(500, value)),
+    "parameters": lambda path, value: storage.write_parameters(
+        path, {"W1": np.full((30, 5), value), "b1": np.zeros(5)}
+    ),
+    "npy": npy,
+}
+write, folder = writers[sys.argv[1]], Path(sys.argv[2])
+path = folder / "file"
+storage.write_bytes(folder / "other", b"x")
+contents = []
+for value in (1.0, 2.0):
+    write(path, value)
+    contents.append(path.read_bytes())
+
+def in_child(work):
+    child = os.fork()
+    if not child:
+        work()
+        os._exit(0)
+    return os.waitpid(child, 0)[1]
+
+def killed_at(line, value):
+    left = line
+    def trace(frame, event, argument):
+        nonlocal left
+        if not frame.f_code.co_filename.endswith("storage.py"):
+            return None
+        if event == "line":
+            left -= 1
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return trace
+    sys.settrace(trace)
+    write(path, value)
+    sys.settrace(None)
+
+states, most_left, line = [], 0, 0
+while True:
+    line += 1
+    write(path, 1.0)
+    status = in_child(lambda: killed_at(line, 2.0))
+    states.append(contents.index(path.read_bytes()) if path.read_bytes() in contents else -1)
+    most_left = max(most_left, len(os.listdir(folder)))
+    if status == 0:
+        break
+    assert status == signal.SIGKILL
+print(json.dumps({"states": states, "most_left": most_left}))
+write(path, 1.0)
+print(*sorted(os.listdir(folder)))
+"""
+
+
+@pytest.mark.parametrize("writer", ["text", "csv", "arrays", "parameters", "npy"])
+def test_killed_at_any_line_a_writer_leaves_the_old_file_or_the_new(
+    python: Callable[..., Any], tmp_path: Path, writer: str
+) -> None:
+    memory = Path("/dev/shm")  # noqa: S108  (a folder below it; there the flush to the disk takes no time)
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else tmp_path) as folder:
+        ended = python("-c", KILLED, writer, folder)
+    assert ended.code == 0, ended.err
+    first, last = ended.out.splitlines()
+    found = json.loads(first)
+    # First the old one, from some line on the new one.
+    assert found["states"] == sorted(found["states"])
+    assert set(found["states"]) == {0, 1}
+    assert len(found["states"]) > 30
+    # The next write of the same file removes what a killed one left behind.
+    assert found["most_left"] == 3
+    assert last == "file other"
+
+
+# Two lines in turn, as fast as they can, until the parent's clock says that it is over.
+RESTLESS = """
+import os, random, signal, sys, time
+from pathlib import Path
+from pipeline import storage
+
+path = Path(sys.argv[1]) / "file"
+texts = ["a" * 9000 + "\\n", "b" * 20000 + "\\n"]
+storage.write_text(path, texts[0])
+moments = random.Random(0)
+for _ in range(60):
+    child = os.fork()
+    if not child:
+        while True:
+            for text in texts:
+                storage.write_text(path, text)
+    time.sleep(moments.uniform(0, 0.01))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert path.read_text() in texts
+storage.write_text(path, texts[0])
+print(os.listdir(path.parent))
+"""
+
+
+def test_killed_at_random_moments_a_writer_leaves_the_old_file_or_the_new(
+    python: Callable[..., Any], tmp_path: Path
+) -> None:
+    ended = python("-c", RESTLESS, str(tmp_path))
+    assert (ended.code, ended.out) == (0, "['file']\n"), ended.err
+
+
+def test_writers_at_the_same_time_leave_each_other_alone(tmp_path: Path) -> None:
+    """What another is writing is no leftover."""
+    path = tmp_path / "file"
+    with storage.atomic_write(path) as first:
+        first.write(b"first")
+        storage.write_bytes(path, b"second")
+        assert path.read_bytes() == b"second"
+    assert path.read_bytes() == b"first"
+    assert os.listdir(tmp_path) == ["file"]  # noqa: PTH208  (hidden files count)
+
+
+def test_only_leftovers_of_the_same_file_are_removed(tmp_path: Path) -> None:
+    kept = [
+        ".other.0123456789ab.tmp",
+        ".file.tmp",
+        ".file.0123456789abc.tmp",
+        "file.0123456789ab.tmp",
+        ".fileX",
+    ]
+    for name in [*kept, ".file.0123456789ab.tmp"]:
+        (tmp_path / name).write_bytes(b"x")
+    storage.write_bytes(tmp_path / "file", b"x")
+    assert sorted(os.listdir(tmp_path)) == sorted([*kept, "file"])  # noqa: PTH208  (hidden files count)
+
+
+def test_a_file_that_is_taken_for_a_leftover_before_it_is_locked_is_opened_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_lock = storage.fcntl.flock
+    taken = []
+
+    def lock(file: Any, operation: int) -> None:  # noqa: ANN401  (a file or its number)
+        if not taken:
+            (leftover,) = tmp_path.iterdir()
+            leftover.unlink()
+            taken.append(leftover)
+        real_lock(file, operation)
+
+    monkeypatch.setattr(storage.fcntl, "flock", lock)
+    storage.write_bytes(tmp_path / "file", b"x")
+    assert len(taken) == 1
+    assert (tmp_path / "file").read_bytes() == b"x"
+
+
+def test_a_file_system_without_locks_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lock(*_: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(storage.fcntl, "flock", lock)
+    (tmp_path / ".file.0123456789ab.tmp").write_bytes(b"x")
+    storage.write_bytes(tmp_path / "file", b"x")
+    # Nobody knows whether that one is being written.
+    assert sorted(os.listdir(tmp_path)) == [".file.0123456789ab.tmp", "file"]  # noqa: PTH208  (hidden files count)
+
+
+def test_a_link_is_replaced_and_not_what_it_leads_to(tmp_path: Path) -> None:
+    """With `cache.type symlink` or `hardlink` that is DVC's cache."""
+    cached = tmp_path / "cached"
+    cached.write_bytes(b"old")
+    (tmp_path / "soft").symlink_to(cached)
+    (tmp_path / "hard").hardlink_to(cached)
+    for name in ("soft", "hard"):
+        storage.write_bytes(tmp_path / name, b"new")
+        assert (tmp_path / name).read_bytes() == b"new"
+    assert cached.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unbuffered"),
+    [
+        (["--version"], ""),  # without a buffer argparse does not look whether its text is written
+        (["show", "--dataset", "tiny", "--index", "0"], ""),
+        (["show", "--dataset", "tiny", "--index", "0"], "1"),
+    ],
+)
+def test_a_full_disk_behind_stdout_is_one_line(
+    parsed: Any,  # noqa: ANN401  (of conftest.py)
+    arguments: list[str],
+    unbuffered: str,
+) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(  # noqa: S603  (our own program)
+            [sys.executable, "-m", "pipeline", *arguments],
+            cwd=parsed.root,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": unbuffered},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.stderr == "pipeline: cannot write to stdout: No space left on device\n"
+    assert done.returncode == 1
+
+
+# No other writes
+
+WRITING_METHODS = {
+    "write_text",
+    "write_bytes",
+    "savefig",
+    "tofile",
+    "savetxt",
+    "touch",
+    "symlink_to",
+    "rename",
+}
+WRITING_FUNCTIONS = {
+    *("numpy.save", "numpy.savez", "numpy.savez_compressed", "numpy.savetxt", "numpy.memmap"),
+    *(
+        "json.dump",
+        "pickle.dump",
+        "shutil.copy",
+        "shutil.copy2",
+        "shutil.copyfile",
+        "shutil.copytree",
+        "shutil.move",
+    ),
+    *("os.rename", "os.replace", "os.write", "os.mkfifo", "os.link", "os.symlink"),
+    *("tempfile.mkstemp", "tempfile.NamedTemporaryFile", "zipfile.ZipFile", "tarfile.open", "gzip.open"),
+}
+# What else writes, and why it may.
+ALLOWED = {
+    ("pipeline/storage.py", "temporary.open"): "the temporary file of an atomic write",
+    ("pipeline/storage.py", "zipfile.ZipFile"): "reads; or writes into the file of an atomic write",
+    ("pipeline/storage.py", "np.memmap"): "read-only",
+    ("pipeline/storage.py", "self.write_bytes"): "into the file of an atomic write",
+    ("pipeline/storage.py", "archive.open"): "into the file of an atomic write",
+    ("pipeline/formats/idx.py", "writer.write_bytes"): "into the file of an atomic write",
+    (
+        "pipeline/fetching.py",
+        "path.open",
+    ): "the unfinished download, which is renamed once its checksum is right",
+}
+
+
+def called(function: ast.expr) -> str:
+    return ast.unparse(function)
+
+
+def writes_in(source: str) -> Iterator[str]:
+    """Calls that write to a file, or might."""
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call):
+            continue
+        name = called(node.func)
+        last = name.rpartition(".")[2]
+        full = re.sub(r"^np\.", "numpy.", name)
+        if last in {"open", "fdopen"} and name not in {"os.open", "Image.open"}:
+            modes = [
+                node.args[0 if "." in name and not name.startswith(("io.", "os.")) else 1 :],
+                node.keywords,
+            ]
+            texts = [ast.unparse(each) for group in modes for each in group]
+            if any(re.search(r"""(?:^|=)['"][^'"]*[wxa+]""", text) for text in texts):
+                yield name
+        elif name == "os.open":
+            if re.search(r"O_(WRONLY|RDWR|CREAT)", ast.unparse(node)) and "os.devnull" not in ast.unparse(
+                node
+            ):
+                yield name
+        elif ("." in name and last in WRITING_METHODS) or full in WRITING_FUNCTIONS:
+            yield name
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "path.open('w')",
+        "open(path, 'wb')",
+        "open(path, mode='a')",
+        "path.open(mode='r+b')",
+        "io.open(path, 'x')",
+        "path.write_text('x')",
+        "figure.savefig(path)",
+        "np.save(path, array)",
+        "numpy.savez(path)",
+        "array.tofile(path)",
+        "json.dump(value, file)",
+        "os.open(path, os.O_WRONLY)",
+        "shutil.copyfile(a, b)",
+    ],
+)
+def test_a_write_is_seen(source: str) -> None:
+    assert list(writes_in(source))
+
+
+def test_a_read_is_no_write() -> None:
+    assert not list(writes_in("path.open()\npath.open('rb')\nopen(path)\nos.open(os.devnull, os.O_WRONLY)"))
+
+
+def test_every_write_of_the_package_is_atomic() -> None:
+    found = {
+        (path.relative_to(ROOT).as_posix(), name)
+        for path in sorted((ROOT / "pipeline").rglob("*.py"))
+        for name in writes_in(path.read_text())
+    }
+    assert found == set(ALLOWED)
+
+
+def test_an_error_of_a_leftover_does_not_hinder_a_write(tmp_path: Path) -> None:
+    (tmp_path / ".file.0123456789ab.tmp").mkdir()
+    storage.write_bytes(tmp_path / "file", b"x")
+    assert (tmp_path / "file").read_bytes() == b"x"
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(PipelineError, match=r"^cannot write .*/folder: Is a directory$"):
+        storage.write_bytes(tmp_path / "folder", b"x")
