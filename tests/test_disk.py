@@ -382,6 +382,7 @@ ALLOWED = {
     ("pipeline/storage.py", "np.memmap"): "read-only",
     ("pipeline/storage.py", "self.write_bytes"): "into the file of an atomic write",
     ("pipeline/storage.py", "archive.open"): "into the file of an atomic write",
+    ("pipeline/stages/state.py", "self.path.open"): "a log, every line of which has its checksum",
     ("pipeline/formats/idx.py", "writer.write_bytes"): "into the file of an atomic write",
     (
         "pipeline/fetching.py",
