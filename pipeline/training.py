@@ -166,8 +166,8 @@ class Evaluator:
         if loss not in LOSSES:
             raise ConfigError(f"loss.name={loss}: unknown; one of {', '.join(LOSSES)}")
         self._loss = LOSSES[loss]
-        self._workspace = Workspace(network, EVALUATION_ROWS, backward=False)
         self._loader = Loader(statistics, network.dtype, EVALUATION_ROWS, network.sizes[0])
+        self._workspace = Workspace(network, EVALUATION_ROWS, divisor=self._loader.divisor, backward=False)
 
     def _batches(self, parameters: Floats, examples: Examples) -> Iterator[tuple[slice, Integers]]:
         np.copyto(self._workspace.parameters, parameters)
@@ -190,8 +190,9 @@ class Evaluator:
         """Class probabilities (n, classes) of every example, in the network's dtype."""
         network = self._workspace.network
         found = np.empty((len(examples), network.sizes[-1]), dtype=parameters.dtype)
-        for rows, labels in self._batches(parameters, examples):
-            found[rows] = self._workspace.probabilities(len(labels))
+        with np.errstate(over="ignore"):
+            for rows, labels in self._batches(parameters, examples):
+                found[rows] = self._workspace.probabilities(len(labels))
         return found
 
 
@@ -216,15 +217,16 @@ class _Run:
         self.steps = total_steps(config, len(examples))
         self.epoch_steps = steps_per_epoch(len(examples), settings.batch_size)
         self.random = random_source(config.random, config.seed)
+        self.loader = Loader(statistics, network.dtype, settings.batch_size, network.sizes[0])
         self.workspace = Workspace(
             network,
             settings.batch_size,
             loss=config.loss.name,
             regularizer=config.regularizer.name,
             strength=config.regularizer.strength,
+            divisor=self.loader.divisor,
         )
         self.workspace.parameters[:] = initial_parameters(config, self.random)
-        self.loader = Loader(statistics, network.dtype, settings.batch_size, network.sizes[0])
         self.evaluator = Evaluator(network, config.loss.name, statistics)
         self.optimizer = OPTIMIZERS[config.optimizer.name]
         self.optimizer_state = init_state(self.optimizer, self.workspace.parameters)
@@ -257,7 +259,7 @@ class _Run:
                 labels = self.labels[chosen]
                 self.loader.load(examples.pixels, chosen, workspace.inputs)
                 rate = self.learning_rate(epoch, step)
-                loss = gradient(workspace, labels)
+                loss = gradient(workspace, labels, rate if self.optimizer.scaled else 1.0)
                 self.optimizer.update(
                     workspace.parameters,
                     workspace.gradient,
@@ -272,7 +274,9 @@ class _Run:
                     raise self._diverged(epoch + 1, step, f"the loss is {loss}")
                 self.step_losses[step - 1] = loss
         # No loss of this epoch has seen what the last update did.
-        if not np.isfinite(workspace.parameters).all():
+        if not all(
+            math.isfinite(extreme.reduce(workspace.parameters)) for extreme in (np.minimum, np.maximum)
+        ):
             raise self._diverged(epoch + 1, step, "a parameter is not finite")
         return step
 
