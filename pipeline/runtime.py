@@ -10,6 +10,7 @@ threads and on NumPy's own SIMD paths. A tier fixes all three:
 This module imports nothing but the standard library, for it has to run before NumPy does.
 """
 
+import multiprocessing
 import os
 import resource
 import sys
@@ -21,6 +22,7 @@ from typing import Final
 from pipeline.errors import ConfigError
 
 VARIABLE: Final = "PIPELINE_RUNTIME"
+THREADS_VARIABLE: Final = "PIPELINE_THREADS"
 
 # NumPy's dispatched instruction sets above AVX2, as numpy._core._multiarray_umath.__cpu_dispatch__ names
 # them; tests/test_runtime.py compares the two.
@@ -103,6 +105,25 @@ def _restore() -> None:
         if value is not None:
             os.environ[name] = value
     _found.clear()
+
+
+def threads() -> int:
+    """How many threads a training run may use: 1 or 2. They decide how long it takes, and no bit of it.
+
+    PIPELINE_THREADS says it; by default as many as there are processors for this process, but 1 in a process
+    that another one started, such as a search's workers, which are as many as there are processors.
+
+    Raises:
+        ConfigError: the variable is no number from 1 on.
+    """
+    text = os.environ.get(THREADS_VARIABLE, "")
+    if text:
+        if not text.isdecimal() or int(text) < 1:
+            raise ConfigError(f"{THREADS_VARIABLE}={text}: expected a number of threads, 1 or more")
+        return min(int(text), 2)
+    if multiprocessing.current_process().name != "MainProcess":
+        return 1
+    return min(len(os.sched_getaffinity(0)), 2)
 
 
 def memory_bytes() -> int:

@@ -17,7 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline import config as configuration
-from pipeline import preprocessing, splitting, training, validation
+from pipeline import preprocessing, runtime, splitting, training, validation
 from pipeline.config import Config
 from pipeline.errors import ConfigError, DivergenceError
 from pipeline.formats import idx
@@ -389,6 +389,35 @@ def test_the_seed_decides_the_batches_too(sampling: str) -> None:
 def test_initial_parameters_are_those_that_training_starts_from() -> None:
     config = toy_config(random="legacy", seed=5)
     np.testing.assert_array_equal(training.initial_parameters(config), trained(config)[0].parameters)
+
+
+@every_sampler
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_two_threads_give_the_bits_of_one(
+    sampling: str, optimizer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Large enough to be cut in two: the products, the update, and loading beside training.
+    config = configuration.replace(
+        composed("regularizer=l2", "preprocess=standardize", f"optimizer={optimizer}"),
+        {
+            "model.hidden": [300, 260],
+            "training.batch_size": 230,
+            "training.sampling": sampling,
+            "training.epochs": 3,
+            "optimizer.learning_rate": 0.01,
+            "regularizer.strength": 1e-3,
+        },
+    )
+    random = np.random.default_rng(1)
+    pixels = random.integers(0, 256, (700, 784), dtype=np.uint8)
+    part = Examples(pixels, random.integers(0, 10, 700), np.arange(700))
+    statistics = preprocessing.learn("standardize", pixels, part.indices, 1)
+    runs = []
+    for number in ("1", "2"):
+        monkeypatch.setenv(runtime.THREADS_VARIABLE, number)
+        *_, last = train(config, part, {"train": part}, statistics)
+        runs.append(last)
+    assert_same(runs[1], runs[0])
 
 
 # --- resuming

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +14,13 @@ from pipeline.nn.arrays import DTYPES, Floats, Integers, Random
 from pipeline.nn.initializers import INITIALIZERS
 from pipeline.nn.losses import LOSSES, Scores, softmax
 from pipeline.nn.regularization import REGULARIZERS
+from pipeline.team import Team
+
+SPLIT_MULTIPLICATIONS: Final = 2**24
+"""From how many multiplications on a product is computed in two parts, each worth a thread of its own.
+
+Fixed, and the same on one thread, because a part's bits can differ from those of the whole.
+"""
 
 EVALUATION_ROWS: Final = 500
 """Rows per batch where no gradient is wanted; fixed, because a product's bits can depend on its row count."""
@@ -146,6 +154,7 @@ class Workspace:
         network: the architecture.
         parameters: shape (parameter count,); write into it, never replace it.
         gradient: the same shape; `backward` fills it.
+        spare: the same shape; the next batch may be put here meanwhile, and then `swap`.
         inputs: shape (rows, sizes[0]); put a batch here before a pass. The network sees it divided by
             `divisor`: dividing the sums of the first layer is less work than dividing its inputs.
         outputs: the inputs, what each hidden layer puts out, and the logits, each (rows, units).
@@ -161,6 +170,7 @@ class Workspace:
         strength: float = 0.0,
         divisor: float = 1.0,
         backward: bool = True,
+        team: Team | None = None,
     ) -> None:
         if loss not in LOSSES:
             raise ConfigError(f"loss.name={loss}: unknown; one of {', '.join(LOSSES)}")
@@ -173,6 +183,7 @@ class Workspace:
         self.regularizer = REGULARIZERS[regularizer]
         self.strength = strength
         self._scale = 1 / divisor
+        self._team = team or Team(1)
         self.activation = ACTIVATIONS[network.activation]
         self.parameters: Floats = np.zeros(network.parameter_count, dtype=dtype)
         self.weights, self.biases = _by_layer(network, self.parameters)
@@ -187,6 +198,7 @@ class Workspace:
         )
         self._plans = {rows: plan}
         self.inputs = below[0]
+        self.spare: Floats = np.zeros_like(self.inputs) if backward else self.inputs[:0]
         self.outputs = [*below, plan.scores.by_row]
         self.gradient: Floats = np.zeros_like(self.parameters) if backward else self.parameters[:0]
         if backward:
@@ -198,6 +210,13 @@ class Workspace:
             self._plans[rows] = self._plans[self.rows].first(rows)
         return self._plans[rows]
 
+    def swap(self) -> None:
+        """Let `inputs` and `spare` change places."""
+        self.inputs, self.spare = self.spare, self.inputs
+        self.outputs[0] = self.inputs
+        for rows, plan in self._plans.items():
+            plan.outputs[0] = self.inputs[:rows]
+
     def forward(self, rows: int) -> Floats:
         """Logits (rows, classes) of the first `rows` of `inputs`: a view, overwritten by the next pass."""
         return self._forward(self._plan(rows)).by_row
@@ -208,13 +227,31 @@ class Workspace:
             zip(plan.outputs, self.weights, self.biases, strict=True)
         ):
             above = plan.scores.by_row if layer == last else plan.outputs[layer + 1]
-            np.matmul(below, weight, out=above)
+            self._multiply(below, weight, above)
             if layer == 0 and self._scale != 1:
                 above *= self._scale
             above += bias
             if layer < last:
                 self.activation.apply(above, plan.scratches[layer])
         return plan.scores
+
+    def _multiply(self, left: Floats, right: Floats, out: Floats) -> None:
+        """Matrix product (n, k) by (k, m) into out (n, m), in two parts where it is large."""
+        rows, columns = out.shape
+        if rows * columns * len(right) < SPLIT_MULTIPLICATIONS:
+            np.matmul(left, right, out=out)
+        elif rows > columns:
+            half = rows // 2
+            self._team.together(
+                partial(np.matmul, left[:half], right, out=out[:half]),
+                partial(np.matmul, left[half:], right, out=out[half:]),
+            )
+        else:
+            half = columns // 2
+            self._team.together(
+                partial(np.matmul, left, right[:, :half], out=out[:, :half]),
+                partial(np.matmul, left, right[:, half:], out=out[:, half:]),
+            )
 
     def penalty(self) -> float:
         """The regularizer's penalty for the parameters as they are."""
@@ -246,10 +283,10 @@ class Workspace:
             np.matmul(plan.ones, error, out=self._bias_gradients[layer])
             if layer == 0 and self._scale != 1:
                 error *= self._scale
-            np.matmul(below.T, error, out=self._weight_gradients[layer])
+            self._multiply(below.T, error, self._weight_gradients[layer])
             if layer > 0:
                 previous = plan.errors[layer - 1]
-                np.matmul(error, self.weights[layer].T, out=previous)
+                self._multiply(error, self.weights[layer].T, previous)
                 self.activation.differentiate(below, previous, plan.scratches[layer - 1])
                 error = previous
         self.regularizer.add_gradient(

@@ -22,7 +22,9 @@ class Optimizer(NamedTuple):
         slots: names of the vectors that it keeps, each shaped like the parameters and zero at first.
         defaults: its hyperparameters other than the learning rate, and their default values.
         update: ``update(parameters, gradient, state, learning_rate, hyperparameters)`` does one step in
-            place; all vectors have shape (parameter count,). `gradient` may be overwritten.
+            place; all vectors have shape (parameter count,), or are the same slice of such, for nothing but
+            numbers of one place are combined. `gradient` may be overwritten. ``state["count"]`` is the number
+            of this step, from 1.
         scaled: whether `update` wants η g in the gradient's place, and leaves the learning rate alone. Then
             backpropagation multiplies by η where that costs least.
     """
@@ -116,7 +118,6 @@ def _adam(
     """Adam: bias-corrected moments (Kingma and Ba, 2015, algorithm 1, reordered as in section 2)."""
     beta1, beta2 = settings["beta1"], settings["beta2"]
     mean, squares, scratch, count = state["mean"], state["squares"], state["scratch"], state["count"]
-    count += 1
     mean *= beta1
     np.multiply(gradient, 1 - beta1, out=scratch)
     mean += scratch

@@ -85,6 +85,7 @@ def stepped(
     state = init_state(optimizer, parameters)
     for gradient in gradients:
         given = as_wanted(name, gradient, rate)
+        state["count"] += 1
         optimizer.update(parameters, given, state, rate, {**optimizer.defaults, **given_settings})
     return parameters, state
 
@@ -136,6 +137,7 @@ def test_nesterov_is_the_published_look_ahead() -> None:
     for _ in range(10):
         velocity = mu * velocity - eta * curvature * (theta + mu * velocity)
         theta = theta + velocity
+        state["count"] += 1
         optimizer.update(ours, eta * curvature * ours, state, eta, {"momentum": mu})
         np.testing.assert_allclose(ours, theta + mu * velocity, rtol=1e-12)
 
@@ -187,6 +189,7 @@ def test_a_bowl_is_descended(name: str) -> None:
     state = init_state(optimizer, parameters)
     start = float(curvature @ parameters**2)
     for _ in range(300):
+        state["count"] += 1
         gradient = as_wanted(name, curvature * parameters, 0.05)
         optimizer.update(parameters, gradient, state, 0.05, optimizer.defaults)
     assert float(curvature @ parameters**2) < 0.02 * start
@@ -218,9 +221,11 @@ def test_a_saved_state_goes_on_to_the_same_bits(name: str, dtype: str) -> None:
     parameters, state = stepped(name, start, gradients[:3])
     saved: Any = pickle.loads(pickle.dumps((parameters, state)))  # noqa: S301  (written on this line)
     # Going on with the original has no effect on what was saved.
+    state["count"] += 1
     optimizer.update(parameters, as_wanted(name, gradients[3], 0.1), state, 0.1, optimizer.defaults)
     parameters, state = copy.deepcopy(saved)
     for gradient in gradients[3:]:
+        state["count"] += 1
         optimizer.update(parameters, as_wanted(name, gradient, 0.1), state, 0.1, optimizer.defaults)
     np.testing.assert_array_equal(parameters, whole)
 
@@ -241,6 +246,7 @@ def test_a_step_allocates_nothing_that_grows_with_the_network(name: str, dtype: 
     parameters = np.ones(100_000, dtype=dtype)
     gradient = np.full_like(parameters, 1e-3)
     state = init_state(optimizer, parameters)
+    state["count"] += 1
     optimizer.update(parameters, gradient, state, 0.1, optimizer.defaults)
     tracemalloc.start()
     try:
