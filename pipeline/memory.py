@@ -38,8 +38,8 @@ def needed_bytes(config: Config) -> dict[str, int]:
     if training.early_stopping.monitor is not None:
         copies += 2
     # Units of a batch: what every layer puts out, scratch for all but the inputs, three numbers and two
-    # indices for the loss. The loader has the pixels as bytes and, for float64, as float32. An evaluation makes
-    # arrays of the loss's own, training has errors of the hidden layers and a second batch of inputs.
+    # indices for the loss. The loader has the pixels as bytes and, for float64, as float32. An evaluation has
+    # arrays of the loss's own, training errors of the hidden layers and a second batch of inputs.
     inputs, classes = network.sizes[0], network.sizes[-1]
     outputs = sum(network.sizes[1:])
     pixels = inputs * (1 if config.dtype == "float32" else 5)
