@@ -794,6 +794,27 @@ def test_evaluation_is_the_mean_over_all_images(loss: str, count: int) -> None:
     np.testing.assert_allclose(probabilities, powers / powers.sum(axis=1, keepdims=True), rtol=1e-12)
 
 
+def test_evaluation_takes_as_much_memory_for_many_images_as_for_few(tmp_path: Path) -> None:
+    np.save(tmp_path / "pixels.npy", np.ones((20_000, 6), np.uint8))
+    pixels = np.load(tmp_path / "pixels.npy", mmap_mode="r")
+    labels, indices = np.zeros(20_000, np.uint8), np.arange(20_000)
+    config = toy_config()
+    evaluator = Evaluator(network_of(config), "cross_entropy", UNIT)
+    parameters = training.initial_parameters(config)
+
+    def peak(count: int) -> int:
+        part = Examples(pixels, labels, indices[:count])
+        tracemalloc.start()
+        try:
+            evaluator.evaluate(parameters, part)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(EVALUATION_ROWS)
+    assert peak(20_000) < peak(2 * EVALUATION_ROWS) + 2_000
+
+
 def test_the_history_is_what_evaluation_says_of_each_checkpoint() -> None:
     config = toy_config(training__epochs=3)
     for checkpoint in trained(config):
