@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run remote test test-all coverage lint format lock clean
+.PHONY: help setup run remote test test-all coverage benchmark lint format lock clean
 
 help: ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ test-all: $(READY) ## run all tests
 
 coverage: $(READY) ## run the tests and show which lines they miss
 	@python -m pytest -q -n auto -m "not slow" --cov --cov-report=term
+
+benchmark: $(READY) ## measure training beside other libraries, write docs/training_speed.* (see benchmarks/requirements.txt)
+	@python benchmarks/training.py
 
 lint: $(READY) ## check style and types
 	@ruff check .

@@ -37,20 +37,22 @@ def needed_bytes(config: Config) -> dict[str, int]:
     copies = 4 + (slots + 1) + 2 * (slots + 2)
     if training.early_stopping.monitor is not None:
         copies += 2
-    # Units of a batch: what every layer puts out, scratch for all but the inputs, errors of the hidden ones;
-    # the loss's own arrays. The loader has the pixels as bytes and, for float64, as float32.
+    # Units of a batch: what every layer puts out, scratch for all but the inputs, three numbers and two
+    # indices for the loss. The loader has the pixels as bytes and, for float64, as float32. An evaluation has
+    # arrays of the loss's own, training errors of the hidden layers and a second batch of inputs.
     inputs, classes = network.sizes[0], network.sizes[-1]
     outputs = sum(network.sizes[1:])
     pixels = inputs * (1 if config.dtype == "float32" else 5)
-    row = number * (inputs + 2 * outputs + 3 * classes) + pixels + 4 * _INDEX_BYTES
+    row = number * (inputs + 2 * outputs + 3) + pixels + 4 * _INDEX_BYTES
     steps = total_steps(config, count)
-    batch = training.batch_size * (row + number * (outputs - classes))
+    batch = training.batch_size * (row + number * (outputs - classes + inputs))
     drawn = min(steps, steps_per_epoch(count, training.batch_size), BLOCK_STEPS)
     batch += _INDEX_BYTES * (training.batch_size * drawn if training.sampling == "replacement" else count)
     if training.gradient == "numerical":
         batch += training.batch_size * number * _numbers_of_differences(network.sizes)
     return {
-        "model.hidden": number * network.parameter_count * copies + EVALUATION_ROWS * row,
+        "model.hidden": number * network.parameter_count * copies
+        + EVALUATION_ROWS * (row + 3 * number * classes),
         "training.batch_size": batch + _INDEX_BYTES * images,
         # The losses of all steps, in the run and in two checkpoints.
         "training.steps" if training.steps is not None else "training.epochs": 3 * 8 * steps,

@@ -10,6 +10,7 @@ threads and on NumPy's own SIMD paths. A tier fixes all three:
 This module imports nothing but the standard library, for it has to run before NumPy does.
 """
 
+import multiprocessing
 import os
 import resource
 import sys
@@ -23,6 +24,7 @@ from typing import Final
 from pipeline.errors import ConfigError
 
 VARIABLE: Final = "PIPELINE_RUNTIME"
+THREADS_VARIABLE: Final = "PIPELINE_THREADS"
 
 # NumPy's dispatched instruction sets above AVX2, as numpy._core._multiarray_umath.__cpu_dispatch__ names
 # them; tests/test_runtime.py compares the two.
@@ -122,6 +124,25 @@ def end_with_parent(parent: int, seconds_between_looks: float = 0.5) -> None:
     if parent not in _watched:
         _watched.add(parent)
         threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
+
+
+def threads() -> int:
+    """How many threads a training run may use: 1 or 2. They decide how long it takes, and no bit of it.
+
+    PIPELINE_THREADS says it; by default as many as there are processors for this process, but 1 in a process
+    that another one started, such as a search's workers, which are as many as there are processors.
+
+    Raises:
+        ConfigError: the variable is no number from 1 on.
+    """
+    text = os.environ.get(THREADS_VARIABLE, "")
+    if text:
+        if not text.isdecimal() or int(text) < 1:
+            raise ConfigError(f"{THREADS_VARIABLE}={text}: expected a number of threads, 1 or more")
+        return min(int(text), 2)
+    if multiprocessing.current_process().name != "MainProcess":
+        return 1
+    return min(len(os.sched_getaffinity(0)), 2)
 
 
 def memory_bytes() -> int:

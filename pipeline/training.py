@@ -3,13 +3,16 @@
 Nothing here opens a file or prints: `train` yields, and whoever iterates saves and reports.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 
+from pipeline import runtime
 from pipeline.config import Config
 from pipeline.errors import ConfigError, DivergenceError
 from pipeline.nn.arrays import (
@@ -25,11 +28,12 @@ from pipeline.nn.arrays import (
 from pipeline.nn.gradients import GRADIENTS
 from pipeline.nn.initializers import INITIALIZERS
 from pipeline.nn.losses import LOSSES
-from pipeline.nn.network import EVALUATION_ROWS, Network, Workspace
+from pipeline.nn.network import EVALUATION_ROWS, SPLIT_MULTIPLICATIONS, Network, Workspace
 from pipeline.nn.optimizers import OPTIMIZERS, State, init_state
 from pipeline.nn.regularization import REGULARIZERS
 from pipeline.nn.schedules import SCHEDULES, Moment
 from pipeline.preprocessing import Loader, Statistics
+from pipeline.team import Team
 
 Row = Mapping[str, float]
 
@@ -166,8 +170,8 @@ class Evaluator:
         if loss not in LOSSES:
             raise ConfigError(f"loss.name={loss}: unknown; one of {', '.join(LOSSES)}")
         self._loss = LOSSES[loss]
-        self._workspace = Workspace(network, EVALUATION_ROWS, backward=False)
         self._loader = Loader(statistics, network.dtype, EVALUATION_ROWS, network.sizes[0])
+        self._workspace = Workspace(network, EVALUATION_ROWS, divisor=self._loader.divisor, backward=False)
 
     def _batches(self, parameters: Floats, examples: Examples) -> Iterator[tuple[slice, Integers]]:
         np.copyto(self._workspace.parameters, parameters)
@@ -190,8 +194,9 @@ class Evaluator:
         """Class probabilities (n, classes) of every example, in the network's dtype."""
         network = self._workspace.network
         found = np.empty((len(examples), network.sizes[-1]), dtype=parameters.dtype)
-        for rows, labels in self._batches(parameters, examples):
-            found[rows] = self._workspace.probabilities(len(labels))
+        with np.errstate(over="ignore"):
+            for rows, labels in self._batches(parameters, examples):
+                found[rows] = self._workspace.probabilities(len(labels))
         return found
 
 
@@ -216,18 +221,24 @@ class _Run:
         self.steps = total_steps(config, len(examples))
         self.epoch_steps = steps_per_epoch(len(examples), settings.batch_size)
         self.random = random_source(config.random, config.seed)
+        # A second thread costs a small network's step more than it takes off it.
+        large = settings.batch_size * network.parameter_count >= SPLIT_MULTIPLICATIONS
+        self.team = Team(runtime.threads() if large else 1)
+        self.loader = Loader(statistics, network.dtype, settings.batch_size, network.sizes[0])
         self.workspace = Workspace(
             network,
             settings.batch_size,
             loss=config.loss.name,
             regularizer=config.regularizer.name,
             strength=config.regularizer.strength,
+            divisor=self.loader.divisor,
+            team=self.team,
         )
         self.workspace.parameters[:] = initial_parameters(config, self.random)
-        self.loader = Loader(statistics, network.dtype, settings.batch_size, network.sizes[0])
         self.evaluator = Evaluator(network, config.loss.name, statistics)
         self.optimizer = OPTIMIZERS[config.optimizer.name]
         self.optimizer_state = init_state(self.optimizer, self.workspace.parameters)
+        self.update_parts = self._parts(2 if large else 1)
         self.optimizer_settings = _settings(
             "optimizer", self.optimizer.defaults, config.optimizer.hyperparameters()
         )
@@ -238,6 +249,20 @@ class _Run:
         self.step_losses: Floats = np.zeros(self.steps)
         # Indexing with NumPy's own index type spares a conversion per step.
         self.labels = examples.labels.astype(np.intp)
+
+    def _parts(self, count: int) -> list[tuple[Floats, Floats, State]]:
+        """Parameters, gradient and optimizer state cut into `count` slices: an update treats each alone."""
+        size = len(self.workspace.parameters)
+        bounds = [size * part // count for part in range(count + 1)]
+        slices = [slice(start, stop) for start, stop in itertools.pairwise(bounds)]
+        return [
+            (
+                self.workspace.parameters[part],
+                self.workspace.gradient[part],
+                {name: slot[part] if slot.ndim else slot for name, slot in self.optimizer_state.items()},
+            )
+            for part in slices
+        ]
 
     def learning_rate(self, epoch: int, step: int) -> float:
         factor = self.schedule.factor(Moment(epoch, step, self.steps), self.schedule_settings)
@@ -252,19 +277,10 @@ class _Run:
         batches = SAMPLERS[settings.sampling](self.random, len(examples), settings.batch_size, count)
         # A run that diverges ends below, with an explanation; NumPy's warnings would only repeat it.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            for positions in batches:
-                chosen = examples.indices[positions]
-                labels = self.labels[chosen]
-                self.loader.load(examples.pixels, chosen, workspace.inputs)
+            for labels in self._loaded(batches):
                 rate = self.learning_rate(epoch, step)
-                loss = gradient(workspace, labels)
-                self.optimizer.update(
-                    workspace.parameters,
-                    workspace.gradient,
-                    self.optimizer_state,
-                    rate,
-                    self.optimizer_settings,
-                )
+                loss = gradient(workspace, labels, rate if self.optimizer.scaled else 1.0)
+                self._update(rate)
                 if settings.step_loss == "after":
                     loss = workspace.mean_loss(labels)
                 step += 1
@@ -272,9 +288,37 @@ class _Run:
                     raise self._diverged(epoch + 1, step, f"the loss is {loss}")
                 self.step_losses[step - 1] = loss
         # No loss of this epoch has seen what the last update did.
-        if not np.isfinite(workspace.parameters).all():
+        if not all(
+            math.isfinite(extreme.reduce(workspace.parameters)) for extreme in (np.minimum, np.maximum)
+        ):
             raise self._diverged(epoch + 1, step, "a parameter is not finite")
         return step
+
+    def _update(self, rate: float) -> None:
+        self.optimizer_state["count"] += 1
+        parts = [
+            partial(self.optimizer.update, parameters, gradient, state, rate, self.optimizer_settings)
+            for parameters, gradient, state in self.update_parts
+        ]
+        if len(parts) == 1:
+            parts[0]()
+        else:
+            self.team.together(*parts)
+
+    def _loaded(self, batches: Iterator[Integers]) -> Iterator[Integers]:
+        """Labels of each batch, whose images are the inputs then, while the next ones are being loaded."""
+        ready = None
+        for positions in batches:
+            chosen = self.examples.indices[positions]
+            load = partial(self.loader.load, self.examples.pixels, chosen, self.workspace.spare)
+            task = self.team.start(load)
+            if ready is not None:
+                yield ready
+            task.finish()
+            self.workspace.swap()
+            ready = self.labels[chosen]
+        if ready is not None:
+            yield ready
 
     def _diverged(self, epoch: int, step: int, found: str) -> DivergenceError:
         """The error for epoch and step numbers from 1."""

@@ -145,9 +145,15 @@ def test_an_unknown_name_is_told_with_the_known_ones() -> None:
 # --- the loader
 
 
-def formula(statistics: Statistics, pixels: Pixels, indices: Integers, dtype: str) -> Floats:
-    """(pixels / divisor - mean) / deviation: the division in float32, what follows in the network's dtype."""
-    rows: Floats = (pixels[indices].astype(np.float32) / np.float32(statistics.divisor)).astype(dtype)
+def formula(
+    statistics: Statistics, pixels: Pixels, indices: Integers, dtype: str, left: float = 1.0
+) -> Floats:
+    """(pixels / divisor - mean) / deviation: the division in float32, what follows in the network's dtype.
+
+    By `left` the network divides.
+    """
+    divisor = np.float32(statistics.divisor / left)
+    rows: Floats = (pixels[indices].astype(np.float32) / divisor).astype(dtype)
     if statistics.mean is not None:
         rows = rows - statistics.mean.astype(dtype)
     if statistics.deviation is not None:
@@ -170,23 +176,31 @@ def test_loading_is_the_formula_to_the_bit(
     loader = Loader(statistics, dtype, rows, pixels.shape[1])
     inputs = np.full((rows, pixels.shape[1]), -77, dtype=dtype)
     loader.load(pixels, indices, inputs)
-    np.testing.assert_array_equal(inputs[: len(indices)], formula(statistics, pixels, indices, dtype))
+    expected = formula(statistics, pixels, indices, dtype, loader.divisor)
+    np.testing.assert_array_equal(inputs[: len(indices)], expected)
     assert (inputs[len(indices) :] == -77).all()
     # A smaller batch after it finds nothing left over.
     loader.load(pixels, indices[:1], inputs)
-    np.testing.assert_array_equal(inputs[:1], formula(statistics, pixels, indices[:1], dtype))
+    np.testing.assert_array_equal(inputs[:1], expected[:1])
 
 
-@every_dtype
-def test_unit_pixels_are_the_float32_quotients_whatever_the_dtype(dtype: str) -> None:
+def test_unit_pixels_in_double_precision_are_the_float32_quotients() -> None:
     # The published experiments divided float32 pixels and went on in float64 with what that gave.
     pixels = np.arange(256, dtype=np.uint8).reshape(1, 256)
-    inputs = np.empty((1, 256), dtype=dtype)
-    Loader(Statistics(255.0), dtype, 1, 256).load(pixels, np.array([0]), inputs)
+    inputs = np.empty((1, 256))
+    loader = Loader(Statistics(255.0), "float64", 1, 256)
+    loader.load(pixels, np.array([0]), inputs)
     quotients = np.arange(256, dtype=np.float32) / np.float32(255)
-    np.testing.assert_array_equal(inputs[0], quotients.astype(dtype))
-    assert inputs[0, 0] == 0
-    assert inputs[0, 255] == 1
+    np.testing.assert_array_equal(inputs[0], quotients.astype(np.float64))
+    assert (inputs[0, 0], inputs[0, 255], loader.divisor) == (0, 1, 1)
+
+
+@every
+@every_dtype
+def test_the_network_divides_only_where_nothing_else_is_to_be_done(name: str, dtype: str) -> None:
+    pixels, train = drawn(7)
+    loader = Loader(learn(name, pixels, train, CHANNELS), dtype, 1, pixels.shape[1])
+    assert loader.divisor == (255 if (name, dtype) == ("unit", "float32") else 1)
 
 
 def test_pixels_may_be_a_read_only_map() -> None:

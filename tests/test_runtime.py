@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from joblib import Parallel, delayed
 
 import pipeline
 from pipeline import runtime
@@ -329,3 +330,23 @@ def test_doubts_where_nothing_is_promised(
 
 def test_the_package_has_a_version() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+", pipeline.__version__)
+
+
+def test_threads_are_asked_for_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    # No more than two find work.
+    for text, number in (("1", 1), ("2", 2), ("16", 2)):
+        monkeypatch.setenv(runtime.THREADS_VARIABLE, text)
+        assert runtime.threads() == number
+    for text in ("0", "two", "-1", "1.5"):
+        monkeypatch.setenv(runtime.THREADS_VARIABLE, text)
+        with pytest.raises(ConfigError, match=f"PIPELINE_THREADS={text}: expected a number"):
+            runtime.threads()
+
+
+def test_there_are_as_many_threads_as_processors_but_one_in_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(runtime.THREADS_VARIABLE, raising=False)
+    for processors, number in (({3}, 1), ({0, 1}, 2), (set(range(8)), 2)):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, processors=processors: processors)
+        assert runtime.threads() == number
+    (found,) = Parallel(n_jobs=2)(delayed(runtime.threads)() for _ in range(1))
+    assert found == 1

@@ -17,7 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline import config as configuration
-from pipeline import preprocessing, splitting, training, validation
+from pipeline import preprocessing, runtime, splitting, training, validation
 from pipeline.config import Config
 from pipeline.errors import ConfigError, DivergenceError
 from pipeline.formats import idx
@@ -391,6 +391,35 @@ def test_initial_parameters_are_those_that_training_starts_from() -> None:
     np.testing.assert_array_equal(training.initial_parameters(config), trained(config)[0].parameters)
 
 
+@every_sampler
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_two_threads_give_the_bits_of_one(
+    sampling: str, optimizer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Large enough to be cut in two: the products, the update, and loading beside training.
+    config = configuration.replace(
+        composed("regularizer=l2", "preprocess=standardize", f"optimizer={optimizer}"),
+        {
+            "model.hidden": [300, 260],
+            "training.batch_size": 230,
+            "training.sampling": sampling,
+            "training.epochs": 3,
+            "optimizer.learning_rate": 0.01,
+            "regularizer.strength": 1e-3,
+        },
+    )
+    random = np.random.default_rng(1)
+    pixels = random.integers(0, 256, (700, 784), dtype=np.uint8)
+    part = Examples(pixels, random.integers(0, 10, 700), np.arange(700))
+    statistics = preprocessing.learn("standardize", pixels, part.indices, 1)
+    runs = []
+    for number in ("1", "2"):
+        monkeypatch.setenv(runtime.THREADS_VARIABLE, number)
+        *_, last = train(config, part, {"train": part}, statistics)
+        runs.append(last)
+    assert_same(runs[1], runs[0])
+
+
 # --- resuming
 
 
@@ -699,9 +728,42 @@ def test_an_epoch_allocates_nothing_that_grows_with_network_or_batch(sampling: s
         tracemalloc.stop()
     # The smallest buffers are a batch's second-layer outputs (80,000 bytes); the gradient has 1.2 million.
     # What is left: NumPy's own buffer of 8,192 numbers for adding a bias, index and loss vectors of a batch,
-    # once per epoch a byte per parameter to see that all are finite, and an epoch's positions.
-    parameters = network_of(config).parameter_count
-    assert peak - parameters < np.getbufsize() * 4 + 40_000
+    # and an epoch's positions.
+    assert peak < np.getbufsize() * 4 + 40_000
+
+
+@pytest.mark.parametrize("experiment", ["mnist_three_layer", "mnist_relu_squared", "cifar10_two_layer"])
+def test_a_step_allocates_nothing_after_the_first(experiment: str) -> None:
+    config = configuration.replace(
+        composed(f"experiment={experiment}"),
+        {
+            "training.batch_size": 50,
+            "training.sampling": "replacement",
+            "training.steps": 1000,
+            "training.epochs": None,
+        },
+    )
+    random = np.random.default_rng(1)
+    pixels = random.integers(0, 256, (1000, config.sizes[0]), dtype=np.uint8)
+    part = Examples(pixels, random.integers(0, 10, 1000), np.arange(1000))
+    statistics = preprocessing.learn(config.preprocess.name, pixels, part.indices, 1)
+    run = training._Run(config, {}, part, statistics)
+
+    def traced(first: int, count: int) -> tuple[int, int]:
+        """Bytes that stay after that many steps, and bytes at their peak."""
+        run.epoch_steps = count
+        tracemalloc.start()
+        try:
+            run.epoch(0, first)
+            return tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+    traced(0, 3)
+    (_, one), (stays, hundred) = traced(3, 1), traced(4, 100)
+    assert stays < 2_000
+    # Nothing but the positions of the 99 further batches, of 8 bytes each, which are drawn at once.
+    assert hundred - one <= 99 * 50 * 8 + 2_000
 
 
 # --- evaluation
@@ -730,6 +792,27 @@ def test_evaluation_is_the_mean_over_all_images(loss: str, count: int) -> None:
     assert probabilities.dtype == np.float64
     powers = np.exp(logits)
     np.testing.assert_allclose(probabilities, powers / powers.sum(axis=1, keepdims=True), rtol=1e-12)
+
+
+def test_evaluation_takes_as_much_memory_for_many_images_as_for_few(tmp_path: Path) -> None:
+    np.save(tmp_path / "pixels.npy", np.ones((20_000, 6), np.uint8))
+    pixels = np.load(tmp_path / "pixels.npy", mmap_mode="r")
+    labels, indices = np.zeros(20_000, np.uint8), np.arange(20_000)
+    config = toy_config()
+    evaluator = Evaluator(network_of(config), "cross_entropy", UNIT)
+    parameters = training.initial_parameters(config)
+
+    def peak(count: int) -> int:
+        part = Examples(pixels, labels, indices[:count])
+        tracemalloc.start()
+        try:
+            evaluator.evaluate(parameters, part)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peak(EVALUATION_ROWS)
+    assert peak(20_000) < peak(2 * EVALUATION_ROWS) + 2_000
 
 
 def test_the_history_is_what_evaluation_says_of_each_checkpoint() -> None:

@@ -14,7 +14,8 @@ class Activation(NamedTuple):
     """An elementwise function f and its derivative.
 
     Attributes:
-        apply: ``apply(values, scratch)`` replaces values, of any shape, by f(values) in place.
+        apply: ``apply(values, scratch)`` replaces values, of any shape, by f(values) in place. Numbers may
+            overflow on the way to the right limit: the caller tells NumPy not to warn.
         differentiate: ``differentiate(outputs, gradient, scratch)`` multiplies `gradient` in place by
             f'(z), where ``outputs = f(z)``. `outputs` is not changed. All arrays have one shape, and
             `scratch` is overwritten.
@@ -38,9 +39,8 @@ def _identity_derivative(outputs: Floats, gradient: Floats, scratch: Floats) -> 
 def _sigmoid(values: Floats, scratch: Floats) -> None:
     del scratch
     # exp(-z) overflows to infinity for very negative z, and 1 / (1 + infinity) is the right limit, 0.
-    with np.errstate(over="ignore"):
-        np.negative(values, out=values)
-        np.exp(values, out=values)
+    np.negative(values, out=values)
+    np.exp(values, out=values)
     values += 1
     np.reciprocal(values, out=values)
 
@@ -63,13 +63,16 @@ def _tanh_derivative(outputs: Floats, gradient: Floats, scratch: Floats) -> None
 
 
 def _relu(values: Floats, scratch: Floats) -> None:
-    del scratch
-    np.maximum(values, 0, out=values)
+    # NumPy compares two arrays with vector instructions, an array with a number without.
+    scratch.fill(0)
+    np.maximum(values, scratch, out=values)
 
 
 def _relu_derivative(outputs: Floats, gradient: Floats, scratch: Floats) -> None:
-    # The sign of a ReLU's output is 0 or 1: its own derivative.
-    np.sign(outputs, out=scratch)
+    # The sign of a ReLU's output is its derivative. No output is negative, so ⌈min(output, 1)⌉ is its sign.
+    scratch.fill(1)
+    np.minimum(outputs, scratch, out=scratch)
+    np.ceil(scratch, out=scratch)
     gradient *= scratch
 
 

@@ -40,14 +40,15 @@ def naive(workspace: Workspace, labels: Integers, step: float = STEP) -> float:
     return workspace.mean_loss(labels)
 
 
-def numerical(workspace: Workspace, labels: Integers, step: float = STEP) -> float:
+def numerical(workspace: Workspace, labels: Integers, factor: float = 1.0, *, step: float = STEP) -> float:
     """The same numbers as `naive`, from the rows and units that each perturbation reaches.
 
     The penalty's part is added in closed form: a central difference of a quadratic is its derivative.
 
     Args:
-        workspace: as for `naive`.
+        workspace: as for `naive`, and its inputs are what the network sees (no divisor).
         labels: integers (rows,).
+        factor: what the gradient is multiplied by.
         step: h.
 
     Returns:
@@ -76,6 +77,7 @@ def numerical(workspace: Workspace, labels: Integers, step: float = STEP) -> flo
     workspace.regularizer.add_gradient(
         workspace.weights, weights, [np.empty_like(weight) for weight in weights], workspace.strength
     )
+    workspace.gradient *= factor
     return loss
 
 
@@ -113,13 +115,13 @@ def _losses_after(
     return workspace.loss.values(values, labels[pair_rows])
 
 
-def backpropagation(workspace: Workspace, labels: Integers) -> float:
-    """Fill the workspace's gradient analytically; returns the mean loss plus penalty."""
-    return workspace.backward(labels)
+def backpropagation(workspace: Workspace, labels: Integers, factor: float = 1.0) -> float:
+    """Fill the workspace's gradient, times the factor, analytically; returns the mean loss plus penalty."""
+    return workspace.backward(labels, factor)
 
 
-GRADIENTS: Final[Mapping[str, Callable[[Workspace, Integers], float]]] = {
+GRADIENTS: Final[Mapping[str, Callable[[Workspace, Integers, float], float]]] = {
     "backpropagation": backpropagation,
     "numerical": numerical,
 }
-"""name -> what fills a workspace's gradient for a batch and returns its loss."""
+"""name -> what fills a workspace's gradient, times a factor, for a batch and returns its loss."""

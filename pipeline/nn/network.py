@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -11,8 +12,15 @@ from pipeline.errors import ConfigError, FormatError
 from pipeline.nn.activations import ACTIVATIONS
 from pipeline.nn.arrays import DTYPES, Floats, Integers, Random
 from pipeline.nn.initializers import INITIALIZERS
-from pipeline.nn.losses import LOSSES, softmax
+from pipeline.nn.losses import LOSSES, Scores, softmax
 from pipeline.nn.regularization import REGULARIZERS
+from pipeline.team import Team
+
+SPLIT_MULTIPLICATIONS: Final = 2**24
+"""From how many multiplications on a product is computed in two parts, each worth a thread of its own.
+
+Fixed, and the same on one thread, because a part's bits can differ from those of the whole.
+"""
 
 EVALUATION_ROWS: Final = 500
 """Rows per batch where no gradient is wanted; fixed, because a product's bits can depend on its row count."""
@@ -107,6 +115,35 @@ class Network:
         return cls(sizes, activation, str(weights[0].dtype))
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """A workspace's buffers as a batch of some number of rows uses them: views, made once for that number.
+
+    Attributes:
+        outputs: the inputs, then what each hidden layer puts out, (rows, units).
+        scores: the logits.
+        scratches: for each hidden layer, like its outputs.
+        errors: the gradients of the loss with respect to the sums of each hidden layer, like its outputs.
+        ones: shape (rows,): a product with it adds up the rows.
+    """
+
+    outputs: list[Floats]
+    scores: Scores
+    scratches: list[Floats]
+    errors: list[Floats]
+    ones: Floats
+
+    def first(self, rows: int) -> "_Plan":
+        """The plan of a smaller batch, in the same memory."""
+        return _Plan(
+            [array[:rows] for array in self.outputs],
+            self.scores.first(rows),
+            [array[:rows] for array in self.scratches],
+            [array[:rows] for array in self.errors],
+            self.ones[:rows],
+        )
+
+
 class Workspace:
     """Preallocated buffers for one network, loss and largest batch, and the passes that use them.
 
@@ -117,7 +154,10 @@ class Workspace:
         network: the architecture.
         parameters: shape (parameter count,); write into it, never replace it.
         gradient: the same shape; `backward` fills it.
-        inputs: shape (rows, sizes[0]); put a batch here before a pass.
+        spare: the same shape; the next batch may be put here meanwhile, and then `swap`.
+        inputs: shape (rows, sizes[0]); put a batch here before a pass. The network sees it divided by
+            `divisor`: dividing the sums of the first layer is less work than dividing its inputs.
+        outputs: the inputs, what each hidden layer puts out, and the logits, each (rows, units).
     """
 
     def __init__(
@@ -128,7 +168,9 @@ class Workspace:
         loss: str = "cross_entropy",
         regularizer: str = "none",
         strength: float = 0.0,
+        divisor: float = 1.0,
         backward: bool = True,
+        team: Team | None = None,
     ) -> None:
         if loss not in LOSSES:
             raise ConfigError(f"loss.name={loss}: unknown; one of {', '.join(LOSSES)}")
@@ -140,32 +182,76 @@ class Workspace:
         self.loss = LOSSES[loss]
         self.regularizer = REGULARIZERS[regularizer]
         self.strength = strength
+        self._scale = 1 / divisor
+        self._team = team or Team(1)
         self.activation = ACTIVATIONS[network.activation]
         self.parameters: Floats = np.zeros(network.parameter_count, dtype=dtype)
         self.weights, self.biases = _by_layer(network, self.parameters)
-        # outputs[0] is the batch, outputs[l] what layer l puts out; the last one holds the logits.
-        self.outputs: list[Floats] = [np.zeros((rows, size), dtype=dtype) for size in network.sizes]
-        self.inputs = self.outputs[0]
-        self._scratches: list[Floats] = [np.empty_like(array) for array in self.outputs[1:]]
-        self._row_numbers: Integers = np.arange(rows)
+        below: list[Floats] = [np.zeros((rows, size), dtype=dtype) for size in network.sizes[:-1]]
+        hidden = below[1:]
+        plan = _Plan(
+            outputs=below,
+            scores=Scores.allocate(network.sizes[-1], rows, dtype),
+            scratches=[np.zeros_like(array) for array in hidden],
+            errors=[np.zeros_like(array) for array in hidden] if backward else [],
+            ones=np.ones(rows, dtype=dtype),
+        )
+        self._plans = {rows: plan}
+        self.inputs = below[0]
+        self.spare: Floats = np.zeros_like(self.inputs) if backward else self.inputs[:0]
+        self.outputs = [*below, plan.scores.by_row]
         self.gradient: Floats = np.zeros_like(self.parameters) if backward else self.parameters[:0]
         if backward:
-            self._errors: list[Floats] = [np.empty_like(array) for array in self.outputs[1:-1]]
             self._weight_gradients, self._bias_gradients = _by_layer(network, self.gradient)
             self._weight_scratches, _ = _by_layer(network, np.empty_like(self.parameters))
 
+    def _plan(self, rows: int) -> _Plan:
+        if rows not in self._plans:
+            self._plans[rows] = self._plans[self.rows].first(rows)
+        return self._plans[rows]
+
+    def swap(self) -> None:
+        """Let `inputs` and `spare` change places."""
+        self.inputs, self.spare = self.spare, self.inputs
+        self.outputs[0] = self.inputs
+        for rows, plan in self._plans.items():
+            plan.outputs[0] = self.inputs[:rows]
+
     def forward(self, rows: int) -> Floats:
         """Logits (rows, classes) of the first `rows` of `inputs`: a view, overwritten by the next pass."""
-        below = self.outputs[0][:rows]
+        return self._forward(self._plan(rows)).by_row
+
+    def _forward(self, plan: _Plan) -> Scores:
         last = self.network.depth - 1
-        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            above = self.outputs[layer + 1][:rows]
-            np.matmul(below, weight, out=above)
+        for layer, (below, weight, bias) in enumerate(
+            zip(plan.outputs, self.weights, self.biases, strict=True)
+        ):
+            above = plan.scores.by_row if layer == last else plan.outputs[layer + 1]
+            self._multiply(below, weight, above)
+            if layer == 0 and self._scale != 1:
+                above *= self._scale
             above += bias
             if layer < last:
-                self.activation.apply(above, self._scratches[layer][:rows])
-            below = above
-        return below
+                self.activation.apply(above, plan.scratches[layer])
+        return plan.scores
+
+    def _multiply(self, left: Floats, right: Floats, out: Floats) -> None:
+        """Matrix product (n, k) by (k, m) into out (n, m), in two parts where it is large."""
+        rows, columns = out.shape
+        if rows * columns * len(right) < SPLIT_MULTIPLICATIONS:
+            np.matmul(left, right, out=out)
+        elif rows > columns:
+            half = rows // 2
+            self._team.together(
+                partial(np.matmul, left[:half], right, out=out[:half]),
+                partial(np.matmul, left[half:], right, out=out[half:]),
+            )
+        else:
+            half = columns // 2
+            self._team.together(
+                partial(np.matmul, left, right[:, :half], out=out[:, :half]),
+                partial(np.matmul, left, right[:, half:], out=out[:, half:]),
+            )
 
     def penalty(self) -> float:
         """The regularizer's penalty for the parameters as they are."""
@@ -176,32 +262,37 @@ class Workspace:
         values = self.loss.values(self.forward(len(labels)), labels)
         return float(values.mean(dtype=np.float64)) + self.penalty()
 
-    def backward(self, labels: Integers) -> float:
+    def backward(self, labels: Integers, factor: float = 1.0) -> float:
         """Fill `gradient` by backpropagation for the first len(labels) rows of `inputs`.
 
         Args:
             labels: integers of shape (rows,), at most as many as the workspace has rows.
+            factor: what the gradient is multiplied by. An optimizer's learning rate costs nothing here: it is
+                the logits' gradient that is multiplied, and there are few of them.
 
         Returns:
-            The mean loss over the rows plus the penalty: what the gradient is the gradient of.
+            The mean loss over the rows plus the penalty: what the gradient, without the factor, is of.
         """
-        rows = len(labels)
-        error = self.forward(rows)
+        plan = self._plan(len(labels))
+        scores = self._forward(plan)
         penalty = self.penalty()
-        total = self.loss.backward(error, labels, self._row_numbers[:rows], self._scratches[-1][:rows])
+        total = self.loss.backward(scores, labels, factor)
+        error = scores.by_row
         for layer in range(self.network.depth - 1, -1, -1):
-            below = self.outputs[layer][:rows]
-            np.matmul(below.T, error, out=self._weight_gradients[layer])
-            np.add.reduce(error, axis=0, out=self._bias_gradients[layer])
+            below = plan.outputs[layer]
+            np.matmul(plan.ones, error, out=self._bias_gradients[layer])
+            if layer == 0 and self._scale != 1:
+                error *= self._scale
+            self._multiply(below.T, error, self._weight_gradients[layer])
             if layer > 0:
-                previous = self._errors[layer - 1][:rows]
-                np.matmul(error, self.weights[layer].T, out=previous)
-                self.activation.differentiate(below, previous, self._scratches[layer - 1][:rows])
+                previous = plan.errors[layer - 1]
+                self._multiply(error, self.weights[layer].T, previous)
+                self.activation.differentiate(below, previous, plan.scratches[layer - 1])
                 error = previous
         self.regularizer.add_gradient(
-            self.weights, self._weight_gradients, self._weight_scratches, self.strength
+            self.weights, self._weight_gradients, self._weight_scratches, self.strength * factor
         )
-        return total / rows + penalty
+        return total / len(labels) + penalty
 
     def probabilities(self, rows: int) -> Floats:
         """Softmax outputs (rows, classes) of the first `rows` of `inputs`: a view."""

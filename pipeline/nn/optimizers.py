@@ -22,12 +22,17 @@ class Optimizer(NamedTuple):
         slots: names of the vectors that it keeps, each shaped like the parameters and zero at first.
         defaults: its hyperparameters other than the learning rate, and their default values.
         update: ``update(parameters, gradient, state, learning_rate, hyperparameters)`` does one step in
-            place; all vectors have shape (parameter count,). `gradient` may be overwritten.
+            place; all vectors have shape (parameter count,), or are the same slice of such, for nothing but
+            numbers of one place are combined. `gradient` may be overwritten. ``state["count"]`` is the number
+            of this step, from 1.
+        scaled: whether `update` wants η g in the gradient's place, and leaves the learning rate alone. Then
+            backpropagation multiplies by η where that costs least.
     """
 
     slots: tuple[str, ...]
     defaults: Mapping[str, float]
     update: Update
+    scaled: bool = False
 
 
 def init_state(optimizer: Optimizer, parameters: Floats) -> State:
@@ -42,19 +47,18 @@ def init_state(optimizer: Optimizer, parameters: Floats) -> State:
 def _sgd(
     parameters: Floats, gradient: Floats, state: State, learning_rate: float, settings: Mapping[str, float]
 ) -> None:
-    """Gradient descent: θ ← θ - η g."""
-    del state, settings
-    gradient *= learning_rate
+    """Gradient descent: θ ← θ - η g, the gradient being η g."""
+    del state, learning_rate, settings
     parameters -= gradient
 
 
 def _momentum(
     parameters: Floats, gradient: Floats, state: State, learning_rate: float, settings: Mapping[str, float]
 ) -> None:
-    """Momentum: v ← μ v - η g; θ ← θ + v (Polyak, 1964)."""
+    """Momentum: v ← μ v - η g; θ ← θ + v, the gradient being η g (Polyak, 1964)."""
+    del learning_rate
     velocity = state["velocity"]
     velocity *= settings["momentum"]
-    gradient *= learning_rate
     velocity -= gradient
     parameters += velocity
 
@@ -62,10 +66,13 @@ def _momentum(
 def _nesterov(
     parameters: Floats, gradient: Floats, state: State, learning_rate: float, settings: Mapping[str, float]
 ) -> None:
-    """Nesterov: v ← μ v - η g; θ ← θ + μ v - η g (1983, in the form of Sutskever et al., 2013)."""
+    """Nesterov: v ← μ v - η g; θ ← θ + μ v - η g, the gradient being η g.
+
+    1983, in the form of Sutskever et al., 2013.
+    """
+    del learning_rate
     velocity, scratch = state["velocity"], state["scratch"]
     velocity *= settings["momentum"]
-    gradient *= learning_rate
     velocity -= gradient
     np.multiply(velocity, settings["momentum"], out=scratch)
     scratch -= gradient
@@ -111,7 +118,6 @@ def _adam(
     """Adam: bias-corrected moments (Kingma and Ba, 2015, algorithm 1, reordered as in section 2)."""
     beta1, beta2 = settings["beta1"], settings["beta2"]
     mean, squares, scratch, count = state["mean"], state["squares"], state["scratch"], state["count"]
-    count += 1
     mean *= beta1
     np.multiply(gradient, 1 - beta1, out=scratch)
     mean += scratch
@@ -125,9 +131,9 @@ def _adam(
 
 
 OPTIMIZERS: Final[Mapping[str, Optimizer]] = {
-    "sgd": Optimizer((), {}, _sgd),
-    "momentum": Optimizer(("velocity",), {"momentum": 0.9}, _momentum),
-    "nesterov": Optimizer(("velocity",), {"momentum": 0.9}, _nesterov),
+    "sgd": Optimizer((), {}, _sgd, scaled=True),
+    "momentum": Optimizer(("velocity",), {"momentum": 0.9}, _momentum, scaled=True),
+    "nesterov": Optimizer(("velocity",), {"momentum": 0.9}, _nesterov, scaled=True),
     "adagrad": Optimizer(("squares",), {"epsilon": 1e-7}, _adagrad),
     "rmsprop": Optimizer(("squares",), {"decay": 0.9, "epsilon": 1e-7}, _rmsprop),
     "adam": Optimizer(("mean", "squares"), {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}, _adam),

@@ -261,7 +261,7 @@ def test_the_step_can_be_chosen(step: float) -> None:
     exact = workspace.gradient.copy()
     gradients.naive(workspace, labels, step)
     naive = workspace.gradient.copy()
-    gradients.numerical(workspace, labels, step)
+    gradients.numerical(workspace, labels, step=step)
     assert distance(workspace.gradient, naive) < 1e-10
     # The error is that of a central difference: it grows as the square of the step.
     assert 1e-4 * step**2 < distance(naive, exact) < step**2

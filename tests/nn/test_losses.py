@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.nn.arrays import DTYPES, Floats, Integers
-from pipeline.nn.losses import LOSSES, softmax
+from pipeline.nn.losses import LOSSES, Scores, softmax
 
 # A textbook's example of a network's output for an image of class 5, with the losses that it prints.
 OUTPUTS = [
@@ -24,11 +24,16 @@ every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 examples = settings(deadline=None, max_examples=40)
 
 
-def backward(name: str, logits: Floats, labels: Integers) -> tuple[float, Floats]:
-    """Sum of the losses, and the gradient of their mean, of logits that stay as they are."""
-    gradient = logits.copy()
-    total = LOSSES[name].backward(gradient, labels, np.arange(len(labels)), np.full_like(logits, np.nan))
-    return total, gradient
+def backward(name: str, logits: Floats, labels: Integers, factor: float = 1.0) -> tuple[float, Floats]:
+    """Sum of the losses, and the gradient of their mean times `factor`, of logits that stay as they are."""
+    # Of a batch smaller than the buffers are for, and with all of them full of what is not a number.
+    largest = Scores.allocate(logits.shape[1], len(logits) + 2, logits.dtype.type)
+    for array in (largest.by_class, largest.scratch, largest.largest, largest.sums, largest.picked):
+        array.fill(np.nan)
+    scores = largest.first(len(logits))
+    scores.by_row[:] = logits
+    total = LOSSES[name].backward(scores, labels, factor)
+    return total, scores.by_row
 
 
 def probabilities_in_full(logits: Sequence[float]) -> list[Decimal]:
@@ -164,6 +169,16 @@ def test_a_row_knows_nothing_of_the_others(name: str, dtype: str) -> None:
     # Alone, a row's gradient is not divided by the number of rows.
     alone = backward(name, logits[3:4], labels[3:4])[1]
     np.testing.assert_allclose(alone[0], 6 * backward(name, logits, labels)[1][3], rtol=1e-5)
+
+
+@every
+@every_dtype
+def test_the_factor_multiplies_the_gradient_and_not_the_loss(name: str, dtype: str) -> None:
+    logits, labels = drawn(6, 5, 10, 2.0, dtype)
+    total, gradient = backward(name, logits, labels)
+    same_total, scaled = backward(name, logits, labels, -0.3)
+    assert same_total == total
+    np.testing.assert_allclose(scaled, -0.3 * gradient, rtol=1e-6)
 
 
 @every_dtype

@@ -84,8 +84,16 @@ def stepped(
     parameters = start.copy()
     state = init_state(optimizer, parameters)
     for gradient in gradients:
-        optimizer.update(parameters, gradient.copy(), state, rate, {**optimizer.defaults, **given_settings})
+        given = as_wanted(name, gradient, rate)
+        state["count"] += 1
+        optimizer.update(parameters, given, state, rate, {**optimizer.defaults, **given_settings})
     return parameters, state
+
+
+def as_wanted(name: str, gradient: Floats, rate: float) -> Floats:
+    """A copy of the gradient, times the learning rate where the optimizer wants that."""
+    # In the gradient's own dtype, as backpropagation gives it.
+    return gradient * gradient.dtype.type(rate) if OPTIMIZERS[name].scaled else gradient.copy()
 
 
 def drawn(seed: int, steps: int = 6, size: int = 5, dtype: str = "float64") -> tuple[Floats, Floats]:
@@ -129,7 +137,8 @@ def test_nesterov_is_the_published_look_ahead() -> None:
     for _ in range(10):
         velocity = mu * velocity - eta * curvature * (theta + mu * velocity)
         theta = theta + velocity
-        optimizer.update(ours, curvature * ours, state, eta, {"momentum": mu})
+        state["count"] += 1
+        optimizer.update(ours, eta * curvature * ours, state, eta, {"momentum": mu})
         np.testing.assert_allclose(ours, theta + mu * velocity, rtol=1e-12)
 
 
@@ -180,7 +189,9 @@ def test_a_bowl_is_descended(name: str) -> None:
     state = init_state(optimizer, parameters)
     start = float(curvature @ parameters**2)
     for _ in range(300):
-        optimizer.update(parameters, curvature * parameters, state, 0.05, optimizer.defaults)
+        state["count"] += 1
+        gradient = as_wanted(name, curvature * parameters, 0.05)
+        optimizer.update(parameters, gradient, state, 0.05, optimizer.defaults)
     assert float(curvature @ parameters**2) < 0.02 * start
 
 
@@ -210,10 +221,12 @@ def test_a_saved_state_goes_on_to_the_same_bits(name: str, dtype: str) -> None:
     parameters, state = stepped(name, start, gradients[:3])
     saved: Any = pickle.loads(pickle.dumps((parameters, state)))  # noqa: S301  (written on this line)
     # Going on with the original has no effect on what was saved.
-    optimizer.update(parameters, gradients[3].copy(), state, 0.1, optimizer.defaults)
+    state["count"] += 1
+    optimizer.update(parameters, as_wanted(name, gradients[3], 0.1), state, 0.1, optimizer.defaults)
     parameters, state = copy.deepcopy(saved)
     for gradient in gradients[3:]:
-        optimizer.update(parameters, gradient.copy(), state, 0.1, optimizer.defaults)
+        state["count"] += 1
+        optimizer.update(parameters, as_wanted(name, gradient, 0.1), state, 0.1, optimizer.defaults)
     np.testing.assert_array_equal(parameters, whole)
 
 
@@ -233,6 +246,7 @@ def test_a_step_allocates_nothing_that_grows_with_the_network(name: str, dtype: 
     parameters = np.ones(100_000, dtype=dtype)
     gradient = np.full_like(parameters, 1e-3)
     state = init_state(optimizer, parameters)
+    state["count"] += 1
     optimizer.update(parameters, gradient, state, 0.1, optimizer.defaults)
     tracemalloc.start()
     try:
