@@ -18,9 +18,8 @@ import stat
 import struct
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -28,6 +27,9 @@ from numpy.typing import DTypeLike
 from pipeline import pickles, runtime
 from pipeline.contents import HEAD_BYTES, describe, shorten
 from pipeline.errors import FormatError, PipelineError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 Array = np.ndarray[Any, Any]
 
@@ -149,7 +151,7 @@ class NpyWriter:
     """
 
     def __init__(
-        self, file: BinaryIO, shape: tuple[int, ...], dtype: DTypeLike, pool: ThreadPoolExecutor
+        self, file: BinaryIO, shape: tuple[int, ...], dtype: DTypeLike, pool: "ThreadPoolExecutor"
     ) -> None:
         self._file = file
         self._pool = pool
@@ -212,6 +214,8 @@ def atomic_npy(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> Iterator
     Raises:
         PipelineError: the disk is full, the folder read-only and the like.
     """
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  (parse alone writes such files)
+
     with atomic_write(path) as file, ThreadPoolExecutor(1) as pool:
         writer = NpyWriter(file, shape, dtype, pool)
         yield writer
