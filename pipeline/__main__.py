@@ -32,6 +32,7 @@ _COMMANDS: Final = {
     "check-gradients": "compare the analytic gradients with central differences",
     "compare": "compare two parameter pickles on the same images",
     "predict": "classify images with trained parameters",
+    "repro": "run the stages as dvc repro does, independent experiments side by side",
     "results": "write the table of published and own results",
     "show": "look at images of a data set",
     "source": "select the source in params.yaml",

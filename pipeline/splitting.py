@@ -30,7 +30,7 @@ class Split:
 
     def check(self, train_count: int, test_count: int) -> None:
         """Raise ConfigError unless the parts are in range, without repeats, disjoint, and train not empty."""
-        # Marks take an eighth of the memory of the indices, where sorting them would take several times as much.
+        # Marks take an eighth of the indices' memory; sorting those would take several times as much.
         marks = {}
         for name, part, count in (
             ("train", self.train, train_count),
