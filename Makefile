@@ -21,9 +21,9 @@ $(READY): requirements.lock pyproject.toml
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-run: $(READY) ## run every experiment with dvc repro (SOURCE=official for the downloaded data)
+run: $(READY) ## run every experiment with dvc repro (SOURCE=official for downloaded data, JOBS=2 for two at a time)
 	@if [ -n "$(SOURCE)" ]; then pipeline source "$(SOURCE)"; fi
-	@dvc repro
+	@if [ -n "$(JOBS)" ]; then pipeline repro --jobs "$(JOBS)"; else dvc repro; fi
 	@echo
 	@dvc metrics show
 	@echo

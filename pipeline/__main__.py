@@ -34,6 +34,7 @@ _COMMANDS: Final = {
     "check-remote": "look for damaged objects on a DVC remote",
     "compare": "compare two parameter pickles on the same images",
     "predict": "classify images with trained parameters",
+    "repro": "run the stages as dvc repro does, independent experiments side by side",
     "results": "write the table of published and own results",
     "show": "look at images of a data set",
     "source": "select the source in params.yaml",

@@ -1,6 +1,7 @@
 """Data sets by format name: official files in, two .npy files per part out, and back for the stand-ins."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -46,22 +47,36 @@ that cannot be read or written.
 
 
 def _parse_idx(files: Mapping[str, Path], destination: Path, expected: Expected) -> None:
-    for part in PARTS:
-        images_file, labels_file = files[f"{part}_images"], files[f"{part}_labels"]
-        shape = _check_images(idx.read_header(images_file), images_file, part, expected)
-        header = idx.read_header(labels_file)
-        if header.dtype != np.uint8 or len(header.shape) != 1:
-            raise FormatError(f"{labels_file}: expected labels as uint8 (count,), found {_shown(header)}")
-        if header.shape[0] != shape[0]:
-            raise FormatError(
-                f"{labels_file}: expected {shape[0]:,} labels for the images of {images_file.name}, "
-                f"found {header.shape[0]:,}"
-            )
-        labels = idx.read(labels_file)
-        _check_labels(labels, labels_file, expected.class_count)
-        idx.parse_into(images_file, images_path(destination, part), shape=shape)
+    sets = [(part, *_check_part(files, expected, part)) for part in PARTS]
+
+    def parse(part: Part, shape: tuple[int, ...], labels: Array) -> None:
+        idx.parse_into(files[f"{part}_images"], images_path(destination, part), shape=shape)
         with atomic_npy(labels_path(destination, part), labels.shape, np.uint8) as output:
             output.write_rows(0, labels)
+
+    # Side by side: zlib and the disk let go of the interpreter.
+    with ThreadPoolExecutor(len(PARTS)) as pool:
+        for job in [pool.submit(parse, *checked) for checked in sets]:
+            job.result()
+
+
+def _check_part(
+    files: Mapping[str, Path], expected: Expected, part: Part
+) -> tuple[tuple[int, int, int, int], Array]:
+    """The images' shape with a channel axis, and the labels, all that can be checked of them being right."""
+    images_file, labels_file = files[f"{part}_images"], files[f"{part}_labels"]
+    shape = _check_images(idx.read_header(images_file), images_file, part, expected)
+    header = idx.read_header(labels_file)
+    if header.dtype != np.uint8 or len(header.shape) != 1:
+        raise FormatError(f"{labels_file}: expected labels as uint8 (count,), found {_shown(header)}")
+    if header.shape[0] != shape[0]:
+        raise FormatError(
+            f"{labels_file}: expected {shape[0]:,} labels for the images of {images_file.name}, "
+            f"found {header.shape[0]:,}"
+        )
+    labels = idx.read(labels_file)
+    _check_labels(labels, labels_file, expected.class_count)
+    return shape, labels
 
 
 def _check_images(

@@ -14,8 +14,6 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Protocol, Self, TextIO
 
-from tqdm import tqdm
-
 BYTES: Final = "B"
 """The unit whose amounts are shown as kB, MB, GB."""
 
@@ -84,6 +82,8 @@ class _Bar(Progress):
     """A tqdm bar."""
 
     def __init__(self, total: int, description: str, unit: str, stream: TextIO) -> None:
+        from tqdm import tqdm  # noqa: PLC0415  (under DVC there is no terminal, and no need of it)
+
         super().__init__(total, description, unit)
         self._stream = stream
         self._bar = tqdm(
@@ -189,6 +189,8 @@ def say(text: str, stream: TextIO | None = None) -> None:
     """Print a line of text to `stream` (by default stderr), above any bar that is drawn there."""
     stream = sys.stderr if stream is None else stream
     if _redraws(stream):
+        from tqdm import tqdm  # noqa: PLC0415  (see above)
+
         tqdm.write(text, file=stream)
     else:
         print(text, file=stream, flush=True)

@@ -30,6 +30,8 @@ class Split:
 
     def check(self, train_count: int, test_count: int) -> None:
         """Raise ConfigError unless the parts are in range, without repeats, disjoint, and train not empty."""
+        # Marks take an eighth of the indices' memory; sorting those would take several times as much.
+        marks = {}
         for name, part, count in (
             ("train", self.train, train_count),
             ("valid", self.valid, train_count),
@@ -37,11 +39,13 @@ class Split:
         ):
             if len(part) and (part.min() < 0 or part.max() >= count):
                 raise ConfigError(f"split: the {name} part reaches past the {count} images there are")
-            if len(np.unique(part)) != len(part):
+            marks[name] = np.zeros(count, dtype=np.bool_)
+            marks[name][part] = True
+            if np.count_nonzero(marks[name]) != len(part):
                 raise ConfigError(f"split: the {name} part has an image twice")
         if not len(self.train):
             raise ConfigError("split: the train part is empty")
-        if np.intersect1d(self.train, self.valid).size:
+        if np.logical_and(marks["train"], marks["valid"]).any():
             raise ConfigError("split: the train and valid parts share images")
 
 
@@ -121,11 +125,15 @@ def stratified(
         train_parts.append(members[:train])
         valid_parts.append(members[train:both])
     test = head_tail(train_labels, test_labels, train_count=None, valid_count=0, test_count=test_count).test
-    return Split(
-        np.sort(np.concatenate(train_parts)).astype(np.int64),
-        np.sort(np.concatenate(valid_parts)).astype(np.int64),
-        test,
-    )
+    return Split(_joined(train_parts), _joined(valid_parts), test)
+
+
+def _joined(parts: list[Integers]) -> Integers:
+    """The indices of all parts in ascending order; int64."""
+    joined = np.concatenate(parts).astype(np.int64, copy=False)
+    # In place: there may be millions.
+    joined.sort()
+    return joined
 
 
 @dataclass(frozen=True)

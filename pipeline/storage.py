@@ -20,7 +20,7 @@ import struct
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -28,6 +28,9 @@ from numpy.typing import DTypeLike
 from pipeline import pickles, runtime
 from pipeline.contents import HEAD_BYTES, describe, shorten
 from pipeline.errors import FormatError, PipelineError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 Array = np.ndarray[Any, Any]
 
@@ -44,6 +47,7 @@ MAXIMUM_FIELDS: Final = 2**23
 """How many fields of a CSV table are read, a row counting as one more: about a gigabyte in memory."""
 
 _TOKEN_BYTES: Final = 6  # of chance in a temporary name
+_FLUSH_BYTES: Final = 2**24  # of a .npy file, at a time
 _MAXIMUM_LINE: Final = 2**20  # of a CSV file, in characters
 _MAXIMUM_SHARING: Final = 4  # times the file's size, in arrays that stand under several names
 _ZIP_END_BYTES: Final = 22
@@ -172,11 +176,17 @@ def sync_folder(folder: Path) -> None:
 class NpyWriter:
     """A .npy file under construction, filled by rows in any order.
 
-    Plain writes: a memory map would meet a full disk as a crash, and was slower.
+    Plain writes: a memory map would meet a full disk as a crash, and was slower. What has been written is
+    flushed to the disk now and then by a thread of the pool, so that little is left to wait for at the end.
     """
 
-    def __init__(self, file: BinaryIO, shape: tuple[int, ...], dtype: DTypeLike) -> None:
+    def __init__(
+        self, file: BinaryIO, shape: tuple[int, ...], dtype: DTypeLike, pool: "ThreadPoolExecutor"
+    ) -> None:
         self._file = file
+        self._pool = pool
+        self._flush: Future[None] | None = None
+        self._unflushed_bytes = 0
         self._element = np.dtype(dtype)
         self._shape = shape
         self._row_bytes = math.prod(shape[1:]) * self._element.itemsize
@@ -202,10 +212,22 @@ class NpyWriter:
 
     def write_bytes(self, data: bytes | memoryview) -> None:
         """Write the next elements, in C order, as they are in memory."""
-        self._bytes_left -= self._file.write(data)
+        written = self._file.write(data)
+        self._bytes_left -= written
+        self._unflushed_bytes += written
+        if self._unflushed_bytes >= _FLUSH_BYTES and (self._flush is None or self._flush.done()):
+            self._wait()
+            self._unflushed_bytes = 0
+            self._flush = self._pool.submit(os.fsync, self._file.fileno())
+
+    def _wait(self) -> None:
+        # The kernel tells of a disk's failure once: here, not at the next flush.
+        if self._flush is not None:
+            self._flush.result()
 
     def finish(self) -> None:
         """See that every element was written, once."""
+        self._wait()
         if self._bytes_left:
             raise ValueError(f"{self._bytes_left} bytes of the array were not written")
 
@@ -222,8 +244,10 @@ def atomic_npy(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> Iterator
     Raises:
         PipelineError: the disk is full, the folder read-only and the like.
     """
-    with atomic_write(path) as file:
-        writer = NpyWriter(file, shape, dtype)
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  (parse alone writes such files)
+
+    with atomic_write(path) as file, ThreadPoolExecutor(1) as pool:
+        writer = NpyWriter(file, shape, dtype, pool)
         yield writer
         writer.finish()
 

@@ -383,6 +383,32 @@ def test_a_fresh_clone_gives_the_same_hashes(checkout: Checkout, tmp_path: Path)
 
 
 @pytest.mark.slow
+def test_side_by_side_gives_the_same_lock_file(checkout: Checkout, tmp_path: Path) -> None:
+    clone = Checkout(tmp_path / "clone", checkout.environment)
+    checkout.run("git", "clone", "--quiet", str(checkout.root), str(clone.root))
+    command = (sys.executable, "-m", "pipeline", "repro", "--jobs", "3")
+    printed = clone.run(*command, *all_but_pictures(clone))
+    assert "tiny | Running stage 'train@tiny'" in printed
+    assert clone.git("status", "--porcelain") == ""
+    assert (clone.root / "dvc.lock").read_bytes() == (checkout.root / "dvc.lock").read_bytes()
+    # Without one from before, and with the pictures.
+    (clone.root / "dvc.lock").unlink()
+    clone.run(*command)
+    (checkout.root / "dvc.lock").unlink()
+    checkout.repro()
+    assert (clone.root / "dvc.lock").read_bytes() == (checkout.root / "dvc.lock").read_bytes()
+
+
+@pytest.mark.slow
+def test_side_by_side_a_failure_is_named(checkout: Checkout) -> None:
+    checkout.edit("params.yaml", "tiny: {dataset: tiny} #", "tiny: {dataset: tiny, seed: -1} #")
+    printed = checkout.run(sys.executable, "-m", "pipeline", "repro", "--jobs", "2", code=1)
+    assert "| pipeline: seed=-1: expected 0 <= seed < 2**32\n" in printed
+    assert "pipeline: compose@tiny failed (see above)" in printed
+    assert "Running stage 'results'" not in printed
+
+
+@pytest.mark.slow
 def test_an_edit_of_code_runs_the_stages_that_import_it(checkout: Checkout) -> None:
     path = checkout.root / "pipeline" / "stages" / "train.py"
     path.write_text(path.read_text() + "# A comment.\n")

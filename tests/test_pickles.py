@@ -615,6 +615,20 @@ def test_an_empty_array_cannot_claim_a_huge_shape() -> None:
     assert "damaged" in refusal(data.replace(b"(K\x00t", b"(K\x00" + 2 * length + b"t"))
 
 
+def test_runs_of_small_integers_are_read_and_counted_like_others() -> None:
+    numbers = list(range(256)) * 4
+    # Protocol 2 without its memo: MARK, the numbers, LIST, STOP.
+    data = b"\x80\x02(" + b"".join(b"K%c" % number for number in numbers) + b"l."
+    assert pickles.restricted_loads(data, name="file.pkl") == numbers
+    opcodes = 1 + 1 + len(numbers) + 2
+    assert pickles.restricted_loads(data, name="file.pkl", maximum_opcodes=opcodes) == numbers
+    for fewer in (opcodes - 1, 2 + len(numbers), 1 + len(numbers), 10):
+        with pytest.raises(FormatError, match=f"more than {fewer:,} opcodes"):
+            pickles.restricted_loads(data, name="file.pkl", maximum_opcodes=fewer)
+    with pytest.raises(FormatError, match="cut off inside a number"):
+        pickles.restricted_loads(data[:-3], name="file.pkl")
+
+
 def test_opcodes_are_counted() -> None:
     data = b"(" + b"N" * 100 + b"l."
     assert loads(data) == [None] * 100

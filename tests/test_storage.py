@@ -535,6 +535,25 @@ def test_npy_rows_that_do_not_fit_are_a_mistake(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_disk_that_fails_while_an_npy_file_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel tells of it once, to the flush in the background; the last flush works."""
+    failures = [OSError(errno.EIO, "Input/output error")]
+
+    def fsync(descriptor: int) -> None:
+        del descriptor
+        if failures:
+            raise failures.pop()
+
+    monkeypatch.setattr(storage, "_FLUSH_BYTES", 32)
+    monkeypatch.setattr(storage.os, "fsync", fsync)
+    with pytest.raises(PipelineError, match=r"cannot write .*: Input/output error"):
+        _write_npy(tmp_path / "file.npy", np.zeros((6, 4), np.float32))
+    assert failures == []
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_npy_file_is_complete_or_absent(tmp_path: Path) -> None:
     with (
         pytest.raises(ValueError, match="16 bytes of the array were not written"),

@@ -9,7 +9,7 @@ number of rows.
 
 import contextlib
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -19,7 +19,7 @@ import numpy as np
 from pipeline import pickles
 from pipeline.contents import shorten
 from pipeline.errors import FormatError
-from pipeline.formats.streams import open_stream
+from pipeline.formats.streams import one_ahead, open_stream
 from pipeline.formats.tar import read_members
 from pipeline.storage import NpyWriter, atomic_npy, atomic_write, read_bytes
 
@@ -116,6 +116,9 @@ class _Batch:
     labels: Array  # integers (rows,)
 
 
+_Member = tuple[_Version, str, str, bytes]  # which of its version's batches, its place, what it holds
+
+
 @dataclass(frozen=True)
 class _Output:
     rows: int  # of a batch
@@ -182,7 +185,9 @@ def _interleaved(pixels: Array) -> Iterator[tuple[int, Array]]:
 
 def _batches(source: Path, variant: Variant) -> Iterator[tuple[_Batch, int]]:
     """Every batch, and how many its part has."""
-    members = _folder_members(source, variant) if source.is_dir() else _archive_members(source, variant)
+    members = one_ahead(
+        _folder_members(source, variant) if source.is_dir() else _archive_members(source, variant)
+    )
     seen: dict[_Version, set[str]] = {}
     for version, name, place, data in members:
         seen.setdefault(version, set()).add(name)
@@ -197,7 +202,7 @@ def _batches(source: Path, variant: Variant) -> Iterator[tuple[_Batch, int]]:
         raise FormatError(f"{source}: expected {variant.title}, found no {version.folder}/{missing[0]}")
 
 
-def _archive_members(source: Path, variant: Variant) -> Iterator[tuple[_Version, str, str, bytes]]:
+def _archive_members(source: Path, variant: Variant) -> Generator[_Member, None, None]:
     names = {
         f"{version.folder}/{name}": (version, name)
         for version in variant.versions
@@ -208,7 +213,7 @@ def _archive_members(source: Path, variant: Variant) -> Iterator[tuple[_Version,
             yield *names[member], f"{source}: {member}", data
 
 
-def _folder_members(source: Path, variant: Variant) -> Iterator[tuple[_Version, str, str, bytes]]:
+def _folder_members(source: Path, variant: Variant) -> Generator[_Member, None, None]:
     for version in variant.versions:
         for name in version.batches():
             for path in (source / version.folder / name, source / name):

@@ -1,11 +1,13 @@
 """The contents of a file, plain or gzip, read once from front to back in bounded memory."""
 
 import contextlib
+import io
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO, Final, Protocol
+from typing import BinaryIO, Final, Protocol, TypeVar
 
 from pipeline.errors import FormatError
 from pipeline.storage import explained, reading
@@ -13,11 +15,13 @@ from pipeline.storage import explained, reading
 CHUNK_BYTES: Final = 1 << 18
 """How much is read at a time: what the second-level cache holds."""
 
-_COMPRESSED_CHUNK_BYTES: Final = 1 << 15
+_COMPRESSED_CHUNK_BYTES: Final = 1 << 16
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS  # zlib reads header and trailer itself, and checks CRC and length
 _MAXIMUM_RATIO: Final = 1032  # of deflate: 258 bytes for two bits
 _MAXIMUM_EMPTY_MEMBERS: Final = 100
+
+_Item = TypeVar("_Item")
 
 
 class _Contents(Protocol):
@@ -135,14 +139,14 @@ class Stream:
             FormatError: the gzip data is damaged or cut off.
             PipelineError: the file cannot be read.
         """
-        parts: list[bytes] = []
+        # Grows with what there is, whatever was asked for, and gives its buffer away without a copy.
+        parts = io.BytesIO()
         left = count
         with explained("read", self.path):
             while left and (part := self._contents.read(min(left, CHUNK_BYTES)) or b""):
-                parts.append(part)
-                left -= len(part)
+                left -= parts.write(part)
         self.position += count - left
-        return b"".join(parts)
+        return parts.getvalue()
 
     def skip(self, count: int) -> int:
         """Read past `count` bytes, or as many as there are; how many that was.
@@ -168,3 +172,16 @@ def open_stream(path: Path) -> Iterator[Stream]:
     """
     with reading(path) as file:
         yield Stream(path, file)
+
+
+def one_ahead(items: Generator[_Item, None, None]) -> Iterator[_Item]:
+    """The items of a generator, each made by another thread while the caller is busy with the one before.
+
+    Inflating lets go of the interpreter, so that it goes on beside what is done with its result. An error of
+    the generator is raised where its item would come; leaving off early closes the generator.
+    """
+    with contextlib.closing(items), ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = pool.submit(next, items, None)
+            yield item

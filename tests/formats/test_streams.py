@@ -1,7 +1,9 @@
 import gzip
 import random
+import threading
 import tracemalloc
 import zlib
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import FormatError, PipelineError
-from pipeline.formats.streams import CHUNK_BYTES, open_stream
+from pipeline.formats.streams import CHUNK_BYTES, one_ahead, open_stream
 
 NOISE = random.Random(0).randbytes(3 * CHUNK_BYTES + 17)  # noqa: S311  (not a secret)
 
@@ -136,3 +138,50 @@ def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
         open_stream(tmp_path / "no"),
     ):
         pass
+
+
+def test_one_item_ahead_is_made_and_no_more() -> None:
+    made = []
+    first_is_out, second_is_made = threading.Event(), threading.Event()
+
+    def numbers() -> Generator[int, None, None]:
+        for number in range(4):
+            made.append(number)
+            if number == 1:
+                assert first_is_out.wait(10)
+                second_is_made.set()
+            yield number
+
+    items = one_ahead(numbers())
+    assert next(items) == 0
+    # The caller is at work on the first while the second is made.
+    first_is_out.set()
+    assert second_is_made.wait(10)
+    assert list(items) == [1, 2, 3]
+    assert made == [0, 1, 2, 3]
+
+
+def test_an_error_ahead_comes_in_its_turn() -> None:
+    def numbers() -> Generator[int, None, None]:
+        yield 1
+        raise FormatError("the second is damaged")
+
+    items = one_ahead(numbers())
+    assert next(items) == 1
+    with pytest.raises(FormatError, match="the second is damaged"):
+        next(items)
+
+
+def test_leaving_off_closes_what_was_read_ahead() -> None:
+    closed = threading.Event()
+
+    def numbers() -> Generator[int, None, None]:
+        try:
+            yield from range(1000)
+        finally:
+            closed.set()
+
+    for _ in (items := one_ahead(numbers())):
+        break
+    items.close()
+    assert closed.is_set()

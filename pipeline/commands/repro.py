@@ -1,0 +1,99 @@
+"""repro: run what `dvc repro` would, independent experiments side by side."""
+
+import argparse
+import math
+import os
+import subprocess
+
+from pipeline.errors import PipelineError, UsageError
+from pipeline.layout import Layout
+from pipeline.progress import say
+
+EXAMPLE = "repro --jobs 2"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("targets", nargs="*", metavar="STAGE", help="only these and what they need")
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        default=os.cpu_count(),
+        metavar="N",
+        help="how many at a time; default: one per core",
+    )
+
+
+def run(layout: Layout, options: argparse.Namespace) -> None:
+    """Run the stages; dvc.lock is the one that `dvc repro` would have written.
+
+    Raises:
+        UsageError: no jobs are asked for.
+        PipelineError: DVC cannot read dvc.yaml, there is no such stage, or a stage failed.
+    """
+    if options.jobs < 1:
+        raise UsageError(f"--jobs {options.jobs}: expected 1 or more")
+    from pipeline import jobs  # noqa: PLC0415  (not needed for --help)
+    from pipeline.storage import MAXIMUM_TEXT_BYTES, read_bytes, write_text  # noqa: PLC0415  (the same)
+
+    dag = subprocess.run(  # noqa: S603  (DVC)
+        jobs.dvc("dag", "--dot"), cwd=layout.root, capture_output=True, text=True, check=False
+    )
+    if dag.returncode:
+        raise PipelineError(f"DVC cannot read the stages: {dag.stderr.strip()}")
+    graph = jobs.read_graph(dag.stdout)
+    order = jobs.serial_order(graph)
+    lock = layout.root / "dvc.lock"
+
+    def locked() -> str:
+        return read_bytes(lock, maximum_bytes=MAXIMUM_TEXT_BYTES).decode("utf-8") if lock.exists() else ""
+
+    known = jobs.stages_in(locked())
+    chosen = jobs.needed_for(graph, options.targets or graph)
+    work, searches = _work(layout)
+    try:
+        jobs.run(
+            jobs.jobs_of(chosen, searches),
+            lambda job: jobs.dvc("--wait-for-lock", "repro", "--single-item", *job.stages),
+            count=options.jobs,
+            weights=work,
+            root=layout.root,
+            # A search runs alone, on as many cores as the other jobs would have.
+            environment={"PIPELINE_WORKERS": str(options.jobs), **os.environ},
+            report=say,
+        )
+    finally:
+        before = locked()
+        after = jobs.in_order(before, [*known, *(stage for stage in order if stage not in known)])
+        if after != before:
+            write_text(lock, after)
+
+
+def _work(layout: Layout) -> tuple[dict[str, float], set[str]]:
+    """How much each train stage has to compute, roughly and in no unit; and those that search.
+
+    A step costs what its products do: 6 operations per parameter and image forward and backward; by
+    differences a loss at either side of each parameter, of which the vectorised ones save all but a 60th.
+    """
+    from pipeline import config as configuration  # noqa: PLC0415  (not needed for --help)
+    from pipeline.training import network_of, total_steps  # noqa: PLC0415  (the same)
+
+    params = configuration.read_params(layout.params)
+    work, searches = {}, set()
+    for experiment in params["experiments"]:
+        try:
+            overrides = configuration.experiment_overrides(params, experiment)
+            config = configuration.compose(layout.conf, overrides)
+            parameters = network_of(config).parameter_count
+            count = config.split.train_count or config.dataset.source(config.source).train_count
+            steps = total_steps(config, count)
+        except PipelineError:
+            # Its compose stage will say what is wrong.
+            continue
+        trials = math.prod(len(values) for values in config.search.axes().values())
+        is_numerical = config.training.gradient == "numerical"
+        image = parameters**2 / 15 if is_numerical else 6 * parameters
+        work[f"train@{experiment}"] = float(trials * steps * config.training.batch_size * image)
+        if trials > 1:
+            searches.add(f"train@{experiment}")
+    return work, searches

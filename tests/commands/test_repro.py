@@ -1,0 +1,45 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from pipeline.commands import repro
+from pipeline.layout import Layout
+
+Run = Callable[..., Any]
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("count", ["0", "-1"])
+def test_a_number_of_jobs_is_asked_for(cli: Run, checkout: Layout, count: str) -> None:
+    del checkout
+    ended = cli("repro", "--jobs", count)
+    assert (ended.code, ended.err) == (2, f"pipeline: --jobs {count}: expected 1 or more\n")
+
+
+def test_outside_of_dvc_it_is_one_line(cli: Run, checkout: Layout) -> None:
+    assert not (checkout.root / ".dvc").exists()
+    ended = cli("repro", "--jobs", "2")
+    assert ended.code == 1
+    assert ended.err.startswith("pipeline: DVC cannot read the stages: ERROR: ")
+    assert ended.err.count("\n") == 1
+
+
+def test_the_search_is_known_and_the_longest() -> None:
+    work, searches = repro._work(Layout(ROOT))
+    params = OmegaConf.load(ROOT / "params.yaml")
+    assert set(work) == {f"train@{experiment}" for experiment in params.experiments}
+    assert searches == {"train@cifar10_grid"}
+    assert sorted(work, key=lambda stage: work[stage])[-2:] == ["train@mnist_numerical", "train@cifar10_grid"]
+
+
+def test_a_broken_experiment_is_left_to_its_compose_stage(checkout: Layout) -> None:
+    before, _ = repro._work(checkout)
+    (broken, *_) = before
+    params = OmegaConf.load(checkout.params)
+    params.experiments[broken.partition("@")[2]].seed = -1
+    OmegaConf.save(params, checkout.params)
+    after, _ = repro._work(checkout)
+    assert set(before) - set(after) == {broken}
