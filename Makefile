@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-all coverage lint format lock clean
+.PHONY: help setup run verify test test-all coverage lint format lock clean
 
 help: ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ run: $(READY) ## run every experiment with dvc repro (SOURCE=official for the do
 	@echo "  dvc exp run -S '++experiments.mnist_two_layer.optimizer.learning_rate=0.2' && dvc metrics diff"
 	@echo "  pipeline train experiment=mnist_two_layer optimizer=adam"
 	@echo "  make run SOURCE=official"
+
+verify: $(READY) ## run the last commit from nothing in a clone, compare every output (OPTIONS=--quick)
+	@pipeline verify $(OPTIONS)
 
 test: $(READY) ## run the tests (those of a few minutes aside)
 	@python -m pytest -q -n auto -m "not slow"
