@@ -222,7 +222,7 @@ def digest(chunks: Iterator[bytes]) -> str:
 
 def steps_per_second(steps: int) -> float:
     """Of a training of 784-50-100-10 with batches of 100, in float32; evaluation is not counted."""
-    drawing = draw_digits(10_000, 10)
+    drawing = draw_digits(1_000, 10)
     examples, _ = examples_of(drawing)
     config = configuration.compose(
         CONF,

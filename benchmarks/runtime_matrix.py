@@ -38,7 +38,7 @@ PARTS: Final = (*EMULATED_PARTS, "workers")
 EXACT_PARTS: Final = ("drawing", "split")
 HASH_DIGITS: Final = 16
 KERNELS: Final = ("SkylakeX", "Sandybridge", "Zen", "Cooperlake")
-ROUNDS, STEPS = 5, 2_000
+ROUNDS, STEPS = 5, 500
 ABOVE_AVX2: Final = runtime.TIERS["portable"]["NPY_DISABLE_CPU_FEATURES"]
 STYLE: Final = "font.size: 30\nlines.linewidth: 9\nsavefig.dpi: 30\n"
 
