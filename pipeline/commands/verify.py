@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="every configuration, but of the experiments only the first in params.yaml: half a minute",
+        help="every configuration, but of the experiments only the first in params.yaml: under a minute",
     )
     parser.add_argument("--keep", action="store_true", help="leave the temporary folder, and say where it is")
 
