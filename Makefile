@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run remote test test-all coverage benchmark lint format lock clean
+.PHONY: help setup run remote verify test test-all coverage benchmark lint format lock clean
 
 help: ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ remote: $(READY) ## keep DVC's outputs at URL too (a folder, s3://bucket/folder)
 	@dvc remote add --quiet --force --default storage "$(URL)"
 	@dvc remote modify storage verify true
 	@echo "storage is $(URL), in .dvc/config. Next: dvc push"
+
+verify: $(READY) ## run the last commit from nothing in a clone, compare every output (OPTIONS=--quick)
+	@pipeline verify $(OPTIONS)
 
 test: $(READY) ## run the tests (those of a few minutes aside)
 	@python -m pytest -q -n auto -m "not slow"

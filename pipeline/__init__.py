@@ -12,7 +12,9 @@ from pipeline.errors import ConfigError
 __version__ = "0.1.0"
 
 # A program that imported NumPy first keeps its own environment; `runtime.doubts` then says what differs.
-if "numpy" not in sys.modules:
+if "numpy" in sys.modules:
+    runtime.inherit()
+else:
     # The command line comes after this, and says in its own way that PIPELINE_RUNTIME names no tier.
     with contextlib.suppress(ConfigError):
         runtime.activate()

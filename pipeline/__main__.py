@@ -38,6 +38,7 @@ _COMMANDS: Final = {
     "results": "write the table of published and own results",
     "show": "look at images of a data set",
     "source": "select the source in params.yaml",
+    "verify": "run the last commit from nothing in a clone and compare every output",
 }
 
 

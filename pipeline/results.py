@@ -1,5 +1,6 @@
 """The table that sets every experiment's results beside what was published about it."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
@@ -26,6 +27,7 @@ class Row:
         experiment: its name.
         source: ``bundled`` or ``official``.
         dataset: what it ran on, in words.
+        runtime: the tier it ran on.
         measure: a key of `MEASURES`.
         ours: the figure; accuracies from 0 to 1. With several seeds, their mean.
         published: the published figure; None where there is none or the run was on other data.
@@ -37,6 +39,7 @@ class Row:
     experiment: str
     source: str
     dataset: str
+    runtime: str
     measure: str
     ours: float
     published: float | None
@@ -71,12 +74,14 @@ def rows(config: Config, runs: Sequence[Mapping[str, float]]) -> Iterator[Row]:
         if (given[measure] is None and measure != "test_accuracy") or measure not in runs[0]:
             continue
         values = [run[measure] for run in runs]
-        mean = sum(values) / len(values)
+        # Unlike sum(), the same bits in every version of Python.
+        mean = math.fsum(values) / len(values)
         known = given[measure] if config.source == "official" else None
         yield Row(
             experiment=config.name,
             source=config.source,
             dataset=config.title,
+            runtime=config.runtime.name,
             measure=measure,
             ours=mean,
             published=known,
@@ -89,7 +94,7 @@ def rows(config: Config, runs: Sequence[Mapping[str, float]]) -> Iterator[Row]:
 def _deviation(values: Sequence[float], mean: float) -> float | None:
     if len(values) == 1:
         return None
-    return float((sum((value - mean) ** 2 for value in values) / (len(values) - 1)) ** 0.5)
+    return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
 def as_json(table: Sequence[Row], texts: Mapping[str, str]) -> dict[str, Any]:
@@ -103,7 +108,7 @@ def as_markdown(table: Sequence[Row], texts: Mapping[str, str]) -> str:
     cells = [
         (
             row.experiment,
-            row.dataset,
+            _data(row),
             MEASURES[row.measure],
             _published(row),
             _ours(row),
@@ -124,6 +129,11 @@ def as_markdown(table: Sequence[Row], texts: Mapping[str, str]) -> str:
 
 def _shown(measure: str, value: float) -> str:
     return f"{value:.4f}" if measure.endswith("loss") else f"{100 * value:.2f} %"
+
+
+def _data(row: Row) -> str:
+    """What it ran on; with the tier where that is not the one whose bits everybody gets."""
+    return row.dataset if row.runtime == "portable" else f"{row.dataset}, runtime {row.runtime}"
 
 
 def _published(row: Row) -> str:

@@ -7,11 +7,18 @@ threads and on NumPy's own SIMD paths. A tier fixes all three:
 - ``avx512``: the AVX-512 kernels; the same bits on every machine that has them, other bits than ``portable``.
 - ``native``: whatever the libraries choose; free to differ from machine to machine.
 
+Three things are beyond a tier, for they are settled before Python starts or are not there at all: the
+processor, the C library (NumPy calls its float64 exp and log) and which NumPy is installed. `doubts` looks at
+what the tier has come to, down to the bits of a few results.
+
 This module imports nothing but the standard library, for it has to run before NumPy does.
 """
 
+import hashlib
+import math
 import multiprocessing
 import os
+import platform
 import resource
 import sys
 import threading
@@ -19,8 +26,9 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from pipeline import processor
 from pipeline.errors import ConfigError
 
 VARIABLE: Final = "PIPELINE_RUNTIME"
@@ -49,6 +57,25 @@ TIERS: Final[Mapping[str, Mapping[str, str]]] = {
         **_ONE_THREAD,
     },
     "native": {},
+}
+
+_NEEDED: Final = {"portable": processor.AVX2, "avx512": processor.AVX512}
+
+# The beginnings of SHA-256 over the results of `_arithmetic`. A new NumPy may change them, and then all
+# outputs too: `python -c "from pipeline import runtime; print(runtime.arithmetic())"` prints them.
+_BITS: Final[Mapping[str, Mapping[str, str]]] = {
+    "portable": {
+        "matrix products": "370aa21754a3b325",
+        "float32 functions": "539d1c71b89923f5",
+        "float64 functions": "eb6d965211faabbb",
+        "Python's own functions": "4e84a6f01fb8e87e",
+    },
+    "avx512": {
+        "matrix products": "9667d744df48100b",
+        "float32 functions": "539d1c71b89923f5",
+        "float64 functions": "47031d41f5fbb90d",
+        "Python's own functions": "4e84a6f01fb8e87e",
+    },
 }
 
 # NumPy refuses to be told both what to enable and what to disable.
@@ -92,7 +119,7 @@ def activate(tier: str | None = None) -> str:
     if TIERS[tier]:
         for name in (*TIERS[tier], *_CONFLICTING):
             _found[name] = os.environ.pop(name, None)
-        os.environ.update(TIERS[tier])
+        os.environ.update(_variables(tier))
     # Child processes (search workers) import NumPy under the same tier.
     os.environ[VARIABLE] = tier
     # A CPU without AVX-512 has nothing to disable, and NumPy warns of that.
@@ -101,12 +128,33 @@ def activate(tier: str | None = None) -> str:
     return tier
 
 
+def inherit() -> None:
+    """Take over the tier of the parent process, for a worker that has NumPy loaded before this package.
+
+    Its environment was that of the tier from the start. Where it is another, no tier becomes active.
+    """
+    global _active  # noqa: PLW0603  (as above)
+    tier = os.environ.get(VARIABLE, "")
+    if tier in TIERS and _variables(tier).items() <= os.environ.items():
+        _active = tier
+
+
+def _variables(tier: str) -> dict[str, str]:
+    """What to set for a tier on this machine."""
+    variables = dict(TIERS[tier])
+    if variables and processor.has(_NEEDED[tier]) is False:
+        # OpenBLAS believes what it is told, and would die of an illegal instruction.
+        del variables["OPENBLAS_CORETYPE"]
+    return variables
+
+
 def _restore() -> None:
     """Give the variables that the tier before this one set back what they were."""
-    for name, value in _found.items():
+    before = environment_before()
+    for name in _found:
         os.environ.pop(name, None)
-        if value is not None:
-            os.environ[name] = value
+        if name in before:
+            os.environ[name] = before[name]
     _found.clear()
 
 
@@ -145,6 +193,12 @@ def threads() -> int:
     return min(len(os.sched_getaffinity(0)), 2)
 
 
+def environment_before() -> dict[str, str]:
+    """The environment without what the active tier changed in it, for programs that choose a tier anew."""
+    kept = {name: value for name, value in os.environ.items() if name not in _found}
+    return {**kept, **{name: value for name, value in _found.items() if value is not None}}
+
+
 def memory_bytes() -> int:
     """How much memory this process can have: the machine's, or what its limits and control groups leave."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -181,12 +235,9 @@ def doubts() -> list[str]:
 
     Imports NumPy. Each entry is one readable clause.
     """
-    import platform  # noqa: PLC0415  (only needed here, and activate() has to stay quick)
-
     import numpy as np  # noqa: PLC0415  (may only be imported after activate())
     from threadpoolctl import threadpool_info  # noqa: PLC0415  (looks at the libraries that NumPy loaded)
 
-    found: list[str] = []
     if _active is None:
         return [
             "no runtime tier is active: NumPy was imported before the pipeline, or PIPELINE_RUNTIME is wrong"
@@ -194,11 +245,12 @@ def doubts() -> list[str]:
     if _active == "native":
         return ["runtime=native promises nothing"]
     if platform.machine().lower() not in {"x86_64", "amd64"}:
-        found.append(f"the processor is {platform.machine()}, not x86-64")
+        # Its instructions and kernels have other names: nothing more to compare.
+        return [f"the processor is {platform.machine()}, not x86-64"]
+    found: list[str] = []
     features = np._core._multiarray_umath.__cpu_features__  # type: ignore[attr-defined]  # noqa: SLF001  (the only place that says which SIMD paths NumPy takes)
-    needed = "X86_V3" if _active == "portable" else "X86_V4"
-    if not features.get(needed, False):
-        found.append(f"NumPy does not use the {'AVX2' if _active == 'portable' else 'AVX-512'} instructions")
+    if not features.get("X86_V3" if _active == "portable" else "X86_V4", False):
+        found.append(f"NumPy does not use the {_NEEDED[_active]} instructions")
     blas = [library for library in threadpool_info() if library.get("user_api") == "blas"]
     kernel = TIERS[_active]["OPENBLAS_CORETYPE"]
     if not blas or any(library.get("internal_api") != "openblas" for library in blas):
@@ -207,4 +259,35 @@ def doubts() -> list[str]:
         found.append(f"OpenBLAS runs its {blas[0].get('architecture')} kernel instead of {kernel}")
     elif any(library.get("num_threads") != 1 for library in blas):
         found.append("OpenBLAS runs more than one thread")
+    if found:
+        return found
+    others = [name for name, bits in arithmetic().items() if bits != _BITS[_active][name]]
+    if others:
+        found.append(
+            f"{' and '.join(others)} give other bits than in the locked environment: another NumPy"
+            f" (this is {np.__version__}), another C library, or GLIBC_TUNABLES"
+        )
     return found
+
+
+def arithmetic() -> dict[str, str]:
+    """What the libraries make of a few thousand numbers: what was computed -> 16 digits of its SHA-256.
+
+    Imports NumPy. Takes a few milliseconds. The operands come from integers alone, so they are the same
+    everywhere.
+    """
+    import numpy as np  # noqa: PLC0415  (may only be imported after activate())
+
+    results: dict[str, list[bytes]] = {"matrix products": []}
+    for dtype in (np.float32, np.float64):
+        integers = np.arange(1, 80_001, dtype=np.uint64) * 2_654_435_761 % 2**32
+        numbers: Any = (integers / 2**32 - 0.5).astype(dtype)
+        wide, tall = numbers[:60_000].reshape(75, 800), numbers[:42_400].reshape(800, 53)
+        products = (wide @ tall, wide.T @ (wide @ tall), np.vdot(numbers, numbers), numbers.sum())
+        results["matrix products"] += [np.asarray(product).tobytes() for product in products]
+        some = numbers[:10_000] * 16
+        functions = (np.exp(some), np.log(np.abs(some)), np.tanh(some))
+        results[f"{dtype.__name__} functions"] = [function.tobytes() for function in functions]
+    powers = [(math.exp(-step / 40), 0.999 ** (step + 0.5), math.cos(step / 40)) for step in range(1000)]
+    results["Python's own functions"] = [np.array(powers).tobytes()]
+    return {name: hashlib.sha256(b"".join(parts)).hexdigest()[:16] for name, parts in results.items()}

@@ -695,3 +695,99 @@ def test_a_remote_that_is_not_there_is_one_line(checkout: Checkout) -> None:
     printed = checkout.run("python", "-m", "pipeline", "check-remote", code=2)
     assert "To set one up: make remote URL=/media/storage\n" in printed
     assert "Traceback" not in printed
+
+
+# verify: pictures are left out, as above
+
+
+VERIFY = ("python", "-m", "pipeline", "verify", "--stage", "evaluate", "--stage", "results")
+
+
+@pytest.fixture
+def temporary(checkout: Checkout, tmp_path: Path) -> Path:
+    """Where temporary folders are made."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    checkout.environment["TMPDIR"] = str(folder)
+    return folder
+
+
+@pytest.mark.slow
+def test_a_run_from_nothing_gives_what_is_committed(
+    checkout: Checkout, temporary: Path, tmp_path: Path
+) -> None:
+    """From a shallow clone with uncommitted changes, whatever tier and cache the environment names."""
+    cache = str(checkout.root / ".dvc" / "cache")
+    environment = {**checkout.environment, "PIPELINE_RUNTIME": "native", "DVC_CACHE_DIR": cache}
+    shallow = Checkout(tmp_path / "shallow", environment)
+    checkout.run("git", "clone", "--quiet", "--depth=1", checkout.root.as_uri(), str(shallow.root))
+    shallow.edit("conf/optimizer/momentum.yaml", "momentum: 0.9", "momentum: 0.5")
+    printed = shallow.run(*VERIFY)
+    assert "uncommitted changes are not part of it: 1 file, see git status\n" in printed
+    assert re.search(r"^(\d+) of \1 outputs identical \(", printed, re.MULTILINE)
+    for experiment in EXPERIMENTS:
+        assert re.search(
+            rf"^train@{experiment} +outputs/{experiment}/parameters.pkl +same$", printed, re.MULTILINE
+        )
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_another_result_is_named_by_its_stage_and_largest_difference(
+    checkout: Checkout, temporary: Path
+) -> None:
+    stage = checkout.root / "pipeline" / "stages" / "train.py"
+    text = stage.read_text()
+    assert text.count("write_parameters(results.parameters, ") == 1
+    stage.write_text(
+        text.replace("write_parameters(results.parameters, ", "_shift_and_write(results.parameters, ")
+        + "\n\ndef _shift_and_write(path, parameters):\n"
+        "    parameters['b1'][3] += 0.5\n"
+        "    write_parameters(path, parameters)\n"
+    )
+    checkout.git("commit", "--quiet", "--all", "--message", "something else")
+    printed = checkout.run(*VERIFY, "--stage", "train@tiny", code=1)
+    assert re.search(r"^split@tiny +outputs/tiny/split.npz +same$", printed, re.MULTILINE)
+    assert re.search(r"^train@tiny +outputs/tiny/parameters.pkl +DIFFERENT$", printed, re.MULTILINE)
+    assert re.search(r"^train@tiny +outputs/tiny/history.csv +same$", printed, re.MULTILINE)
+    assert re.search(
+        r"pipeline: train@\w+ is the first stage with another result than the committed", printed
+    )
+    how = (
+        r"/parameters.pkl: b1\[3\]: committed .+, found .+, the largest difference: 0.5; 1 of [0-9,]+ numbers"
+    )
+    assert re.search(how, printed)
+    assert "saw other contents of pipeline/stages/train.py.\n" in printed
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_tampered_output_is_found(checkout: Checkout, temporary: Path) -> None:
+    metrics = checkout.root / "outputs" / "other" / "metrics.json"
+    accuracy = json.loads(metrics.read_text())["test"]["accuracy"]
+    test = '"test": {\n    "accuracy": '
+    checkout.edit("outputs/other/metrics.json", f"{test}{accuracy}", f"{test}1.0")
+    checkout.git("commit", "--quiet", "--all", "--message", "better")
+    printed = checkout.run("python", "-m", "pipeline", "verify", "--stage", "evaluate@other", code=1)
+    assert "pipeline: evaluate@other is the first stage with another result" in printed
+    assert f"as dvc.lock says, but not as in git: test.accuracy: committed 1.0, found {accuracy}" in printed
+    assert printed.count("DIFFERENT") == 1
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_verification_that_is_interrupted_leaves_nothing(checkout: Checkout, temporary: Path) -> None:
+    with subprocess.Popen(  # noqa: S603  (our own program, in a checkout of its own)
+        VERIFY, cwd=checkout.root, env=checkout.environment, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("verify: 2 of"):
+                process.send_signal(signal.SIGINT)
+                break
+        assert process.stderr.read().endswith("pipeline: interrupted\n")
+    assert process.returncode == 130
+    assert list(temporary.iterdir()) == []
+    links = [path for path in Path("/proc").glob("[0-9]*/cwd") if os.access(path, os.R_OK)]
+    folders = [str(path.readlink()) for path in links]
+    assert not [folder for folder in folders if folder.startswith(str(temporary))]

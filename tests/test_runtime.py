@@ -15,7 +15,7 @@ import pytest
 from joblib import Parallel, delayed
 
 import pipeline
-from pipeline import runtime
+from pipeline import processor, runtime
 from pipeline.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -161,6 +161,34 @@ def test_a_training_has_the_same_bits_whatever_the_environment_says() -> None:
     assert run(program, {runtime.VARIABLE: "native", "OPENBLAS_CORETYPE": "Sandybridge"}) != clean
 
 
+@pytest.mark.parametrize("script", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.stem)
+def test_a_benchmark_runs_on_the_tier_too(script: Path) -> None:
+    """It imports the package before NumPy."""
+    program = (
+        f"import runpy, sys\nsys.path.insert(0, {str(script.parent)!r})\n"
+        f"runpy.run_path({str(script)!r}, run_name='imported')\n"
+        "from pipeline import runtime\nprint(runtime.active())"
+    )
+    assert run(program, HOSTILE) == "portable\n"
+
+
+@needs_avx2
+def test_a_search_in_worker_processes_runs_on_the_tier() -> None:
+    """As the workers see it themselves, NumPy loaded."""
+    program = (
+        "import pipeline, json, joblib\n"
+        "def look():\n"
+        "    from threadpoolctl import threadpool_info\n"
+        "    import numpy, pipeline.runtime\n"
+        "    numpy.ones((2, 2)) @ numpy.ones((2, 2))\n"
+        "    blas = [found for found in threadpool_info() if found['user_api'] == 'blas']\n"
+        "    kernels = [(each['architecture'], each['num_threads']) for each in blas]\n"
+        "    return kernels, pipeline.runtime.doubts()\n"
+        "print(json.dumps(joblib.Parallel(n_jobs=2)(joblib.delayed(look)() for _ in range(2))))\n"
+    )
+    assert json.loads(run(program, HOSTILE)) == [[[["Haswell", 1]], []]] * 2
+
+
 def test_native_leaves_the_environment_alone() -> None:
     found = shown(
         {runtime.VARIABLE: "native", "OPENBLAS_NUM_THREADS": "2", "OPENBLAS_CORETYPE": "Sandybridge"}
@@ -182,6 +210,18 @@ def test_a_program_that_loads_numpy_first_keeps_its_own_environment() -> None:
         "assert pipeline.runtime.active() is None\nprint(pipeline.runtime.doubts()[0])"
     )
     assert run(program).startswith("no runtime tier is active: NumPy was imported before the pipeline")
+
+
+@pytest.mark.parametrize("tier", ["portable", "native"])
+def test_a_worker_that_has_numpy_already_takes_over_the_tier_of_its_parent(tier: str) -> None:
+    program = "import numpy, pipeline\nprint(pipeline.runtime.active())"
+    variables = {**runtime.TIERS[tier], runtime.VARIABLE: tier}
+    assert run(program, variables) == f"{tier}\n"
+    # Not where something else was set after all.
+    if tier == "portable":
+        assert run(program, {**variables, "OPENBLAS_NUM_THREADS": "2"}) == "None\n"
+        del variables["OPENBLAS_CORETYPE"]
+        assert run(program, variables) == "None\n"
 
 
 def test_worker_processes_inherit_the_tier() -> None:
@@ -222,6 +262,36 @@ def test_another_tier_before_numpy_takes_the_place_of_the_first(monkeypatch: pyt
     runtime.activate("native")
     # What the user had set counts again.
     assert dict(os.environ) == {**before, runtime.VARIABLE: "native"}
+
+
+@pytest.mark.usefixtures("fresh")
+def test_the_environment_of_before_for_programs_that_choose_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NPY_ENABLE_CPU_FEATURES", "X86_V4")
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    before = dict(os.environ)
+    assert runtime.environment_before() == before
+    runtime.activate("portable")
+    assert runtime.environment_before() == {**before, runtime.VARIABLE: "portable"}
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize(("tier", "instructions"), [("portable", "AVX2"), ("avx512", "AVX-512")])
+def test_no_kernel_is_named_that_the_processor_cannot_run(
+    monkeypatch: pytest.MonkeyPatch, tier: str, instructions: str
+) -> None:
+    """OpenBLAS would die of an illegal instruction."""
+    answers: dict[str, bool | None] = {instructions: False}
+    monkeypatch.setattr(processor, "has", answers.get)
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Zen")
+    runtime.activate(tier)
+    assert "OPENBLAS_CORETYPE" not in os.environ
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "1"
+    assert runtime.environment_before()["OPENBLAS_CORETYPE"] == "Zen"
+    # Where nothing is known of it, the tier holds.
+    answers[instructions] = None
+    monkeypatch.setattr(runtime, "_active", None)
+    runtime.activate(tier)
+    assert os.environ["OPENBLAS_CORETYPE"] == runtime.TIERS[tier]["OPENBLAS_CORETYPE"]
 
 
 @pytest.mark.usefixtures("fresh")
@@ -276,6 +346,7 @@ def blas(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
     monkeypatch.setitem(FEATURES, "X86_V3", value=True)  # type: ignore[arg-type]  # a dict in fact
     monkeypatch.setitem(FEATURES, "X86_V4", value=False)  # type: ignore[arg-type]  # a dict in fact
+    monkeypatch.setattr(runtime, "arithmetic", lambda: runtime._BITS[str(runtime.active())])
     return library
 
 
@@ -303,7 +374,48 @@ def test_doubts_about_the_processor(blas: dict[str, Any], monkeypatch: pytest.Mo
     monkeypatch.setitem(FEATURES, "X86_V3", value=False)  # type: ignore[arg-type]  # a dict in fact
     assert runtime.doubts() == ["NumPy does not use the AVX2 instructions"]
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
-    assert runtime.doubts()[0] == "the processor is aarch64, not x86-64"
+    assert runtime.doubts() == ["the processor is aarch64, not x86-64"]
+
+
+def test_doubts_about_several_things(blas: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without AVX2, as the emulator shows it."""
+    monkeypatch.setitem(FEATURES, "X86_V3", value=False)  # type: ignore[arg-type]  # a dict in fact
+    blas["architecture"] = "Sandybridge"
+    assert runtime.doubts() == [
+        "NumPy does not use the AVX2 instructions",
+        "OpenBLAS runs its Sandybridge kernel instead of Haswell",
+    ]
+
+
+def test_doubts_about_the_bits(blas: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """All looks right, and yet some results differ."""
+    found = dict(runtime._BITS["portable"])
+    found["float64 functions"] = found["matrix products"] = "0"
+    monkeypatch.setattr(runtime, "arithmetic", lambda: found)
+    (said,) = runtime.doubts()
+    assert said == (
+        "matrix products and float64 functions give other bits than in the locked environment: another NumPy"
+        f" (this is {np.__version__}), another C library, or GLIBC_TUNABLES"
+    )
+    # A cause that is known says enough.
+    blas["num_threads"] = 2
+    assert runtime.doubts() == ["OpenBLAS runs more than one thread"]
+
+
+@needs_avx2
+def test_the_c_librarys_own_choice_of_instructions_is_noticed() -> None:
+    """It is made before Python starts, and NumPy's float64 exp and log are the C library's."""
+    if platform.libc_ver()[0] != "glibc":
+        pytest.skip("another C library")
+    program = "import pipeline\nprint(pipeline.runtime.doubts())"
+    assert run(program) == "[]\n"
+    assert "float64 functions" in run(program, {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-FMA"})
+
+
+@needs_avx2
+def test_every_kind_of_result_has_its_bits() -> None:
+    assert runtime.arithmetic() == runtime._BITS["portable"]
+    assert all(set(bits) == set(runtime._BITS["portable"]) for bits in runtime._BITS.values())
 
 
 def test_doubts_about_avx512(blas: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from pipeline.config import Config
 from pipeline.errors import PipelineError
 from pipeline.layout import Layout, Results
 from pipeline.progress import say
-from pipeline.storage import write_text
+from pipeline.stages.runner import say_doubts
 
 
 def _remedy(layout: Layout, config: Config) -> str:
@@ -34,6 +34,7 @@ def run(layout: Layout, composed: DictConfig, folder: Path) -> None:
     config = configuration.check(composed)
     runtime.activate(config.runtime.name)
     from pipeline.stages import evaluate, plot, split, train  # noqa: PLC0415  (NumPy comes after the runtime)
+    from pipeline.storage import write_text  # noqa: PLC0415  (the same)
     from pipeline.validation import check_names  # noqa: PLC0415  (the same)
 
     check_names(config)
@@ -45,6 +46,7 @@ def run(layout: Layout, composed: DictConfig, folder: Path) -> None:
         )
     results = Results(folder)
     write_text(results.config, configuration.to_yaml(config))
+    say_doubts(config.name)
     for stage in (split, train, evaluate, plot):
         stage.run(layout, config, results)
     say(f"results in {folder}")

@@ -8,6 +8,7 @@ from pipeline import runtime
 from pipeline.config import read_config, read_dataset
 from pipeline.errors import PipelineError
 from pipeline.layout import Layout
+from pipeline.progress import say
 from pipeline.stages.guard import unchanged
 
 
@@ -79,8 +80,18 @@ def run_experiment_stage(layout: Layout, stage: str, experiment: str) -> None:
         module = importlib.import_module(f"pipeline.stages.{stage}")
         inputs = module.inputs(layout, config)
         _check_there(inputs, name)
+        if stage == "train":
+            # The other stages of this machine have the same to say.
+            say_doubts(experiment)
         with unchanged(name, inputs):
             module.run(layout, config, results)
+
+
+def say_doubts(experiment: str) -> None:
+    """Say why the results may have other bits than elsewhere, where the tier cannot hold its promise."""
+    found = runtime.doubts()
+    if found:
+        say(f"{experiment}: the results may have other bits than on other machines: {'; '.join(found)}")
 
 
 def _check_there(inputs: Sequence[Path], stage: str) -> None:

@@ -11,6 +11,7 @@ from pipeline.config import Config, read_config, to_yaml
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.layout import Layout
 from pipeline.stages import adhoc
+from pipeline.storage import read_json
 
 Run = Callable[..., Any]
 
@@ -101,3 +102,20 @@ def test_data_that_is_not_there(
     )
     assert not order
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("tier", "flags"), [("native", ["-m"]), ("portable", [])])
+def test_another_tier_by_override(parsed: Layout, python: Run, tier: str, flags: list[str]) -> None:
+    """In a process of its own; whatever tier the environment names, the configuration's counts."""
+    other = {"native": "portable", "portable": "native"}[tier]
+    folder = parsed.root / "run"
+    ended = python(
+        *("-m", "pipeline", "train", *flags, "experiment=tiny", f"runtime={tier}", "training.epochs=1"),
+        *(f"hydra.run.dir={folder}", f"hydra.sweep.dir={parsed.root}", "hydra.sweep.subdir=run"),
+        environment={"PIPELINE_RUNTIME": other},
+        cwd=parsed.root,
+    )
+    assert ended.code == 0, ended.err
+    promised = "the results may have other bits than on other machines: runtime=native promises nothing"
+    assert ended.err.count(promised) == (tier == "native")
+    assert read_json(folder / "metrics.json")["runtime"] == tier

@@ -204,6 +204,18 @@ def test_a_stage_on_the_tier_of_its_configuration(composed: Layout, python: Run)
     assert ended.err == "pipeline: runtime=nope: unknown; one of portable, avx512, native\n"
 
 
+@pytest.mark.usefixtures("evaluated")
+def test_training_says_where_the_promise_cannot_hold(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "doubts", lambda: ["the processor is a 6502", "it is slow"])
+    said = "tiny: the results may have other bits than on other machines: the processor is a 6502; it is slow"
+    assert cli("train", "tiny").err.splitlines()[0] == said
+    # Once is enough.
+    for stage in ("split", "evaluate"):
+        assert said not in cli(stage, "tiny").err
+    monkeypatch.setattr(runtime, "doubts", list)
+    assert "may have other bits" not in cli("train", "tiny").err
+
+
 def test_a_configuration_that_was_edited_by_hand_is_checked(composed: Layout, cli: Run) -> None:
     config = composed.results("tiny").config
     config.write_text(config.read_text().replace("batch_size: 20", "batch_size: 0"))

@@ -1,0 +1,260 @@
+"""A short run of everything that computes, and the hash of all its results: the work of runtime_matrix.py.
+
+    python benchmarks/fingerprint.py                  # JSON: part -> hash, and what runtime.doubts() says
+    python benchmarks/fingerprint.py --part training
+    python benchmarks/fingerprint.py --speed 2000     # training steps per second instead
+
+Everything it works on is drawn by code, so that any two machines can be compared by their output.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import hashlib
+import io
+import itertools
+import json
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pipeline import config as configuration  # before NumPy, whose environment the package fixes
+from pipeline import datasets, metrics, preprocessing, runtime, search, splitting, training
+from pipeline.config import Config, File
+from pipeline.images import LabelledImages
+from pipeline.layout import Layout, Results
+from pipeline.nn.activations import ACTIVATIONS
+from pipeline.nn.arrays import DTYPES, RANDOM_SOURCES, random_source
+from pipeline.nn.initializers import INITIALIZERS
+from pipeline.nn.losses import LOSSES
+from pipeline.nn.optimizers import OPTIMIZERS
+from pipeline.nn.schedules import SCHEDULES
+from pipeline.stages import evaluate, parse, plot, split, train
+from pipeline.standins import Drawing, draw_digits
+
+import numpy as np  # isort: skip
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+CONF: Final = ROOT / "conf"
+TRAIN, TEST = 430, 130  # the same number of every class
+FILES: Final = {
+    "train_images": "train-images-idx3-ubyte",
+    "train_labels": "train-labels-idx1-ubyte",
+    "test_images": "t10k-images-idx3-ubyte",
+    "test_labels": "t10k-labels-idx1-ubyte",
+}
+
+
+def examples_of(drawing: Drawing) -> tuple[training.Examples, training.Examples]:
+    """The train and the test part in memory, all of both."""
+    return tuple(
+        training.Examples(images.reshape(len(images), -1), labels.astype(np.int64), np.arange(len(images)))
+        for images, labels in (
+            (drawing.train_images, drawing.train_labels),
+            (drawing.test_images, drawing.test_labels),
+        )
+    )  # type: ignore[return-value]  # a tuple of two
+
+
+def configurations() -> Iterator[Config]:
+    """Every dtype, activation and loss with one another, every other choice several times among them."""
+    base = configuration.compose(CONF, ["training.batch_size=37", "training.epochs=2", "regularizer=l2"])
+    others = zip(
+        itertools.cycle(OPTIMIZERS),
+        itertools.cycle(SCHEDULES),
+        itertools.cycle(INITIALIZERS),
+        itertools.cycle(RANDOM_SOURCES),
+        itertools.cycle(training.SAMPLERS),
+        itertools.cycle([[41], [53, 29], [31, 23, 19]]),
+        strict=False,
+    )
+    for (dtype, activation, loss), other in zip(
+        itertools.product(DTYPES, ACTIVATIONS, LOSSES), others, strict=False
+    ):
+        optimizer, schedule, initializer, random, sampling, hidden = other
+        values = {
+            "dtype": dtype,
+            "model.activation": activation,
+            "model.hidden": hidden,
+            "loss.name": loss,
+            "optimizer.name": optimizer,
+            "optimizer.learning_rate": 0.01,
+            "schedule.name": schedule,
+            "initializer.name": initializer,
+            "initializer.scale": 1.0 if initializer != "normal" else 0.05,
+            "random": random,
+            "training.sampling": sampling,
+            "regularizer.strength": 0.003,
+        }
+        yield configuration.replace(base, values)
+
+
+def of_drawing(drawing: Drawing) -> Iterator[bytes]:
+    """The bundled images and labels."""
+    for array in (drawing.train_images, drawing.train_labels, drawing.test_images, drawing.test_labels):
+        yield array.tobytes()
+
+
+def of_split(drawing: Drawing) -> Iterator[bytes]:
+    """Index arrays and what every preprocessor learns."""
+    labels, test_labels = drawing.train_labels, drawing.test_labels
+    pixels = drawing.train_images.reshape(len(labels), -1)
+    settings = splitting.SplitSettings(train_fraction=0.7, valid_fraction=0.2)
+    for random in RANDOM_SOURCES:
+        chosen = splitting.split("stratified", labels, test_labels, settings, random_source(random, 3, 1))
+        yield from (part.tobytes() for part in (chosen.train, chosen.valid, chosen.test))
+        for name in preprocessing.PREPROCESSORS:
+            statistics = preprocessing.learn(name, pixels, chosen.train, 1)
+            yield repr(statistics.divisor).encode()
+            for array in (statistics.mean, statistics.deviation):
+                yield b"" if array is None else array.tobytes()
+
+
+def of_training(drawing: Drawing) -> Iterator[bytes]:
+    """Parameters, histories, losses of steps, probabilities and figures of some thirty short trainings."""
+    examples, test = examples_of(drawing)
+    statistics = [
+        preprocessing.learn(name, examples.pixels, examples.indices, 1) for name in ("unit", "standardize")
+    ]
+    numerical = configuration.compose(
+        CONF,
+        [
+            "dtype=float64",
+            "training.gradient=numerical",
+            "model.hidden=[5]",
+            "training.steps=3",
+            "training.epochs=null",
+        ],
+    )
+    for config, learnt in zip([*configurations(), numerical], itertools.cycle(statistics), strict=False):
+        *_, last = training.train(config, examples, {"train": examples, "valid": test}, learnt)
+        yield last.result.tobytes()
+        yield last.step_losses.tobytes()
+        yield repr(last.history).encode()
+        evaluator = training.Evaluator(training.network_of(config), config.loss.name, learnt)
+        probabilities = evaluator.probabilities(last.result, test)
+        yield probabilities.tobytes()
+        yield repr(metrics.expected_calibration_error(probabilities, test.labels)).encode()
+        curve = metrics.micro_average_roc_curve(probabilities, test.labels)
+        yield curve.true_positive_rate.tobytes()
+        yield repr(metrics.roc_area(curve)).encode()
+
+
+def of_stages(drawing: Drawing) -> Iterator[bytes]:
+    """Every file that the stages from parse to plot write, pictures included."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
+        layout = Layout(Path(folder))
+        raw = layout.raw("bundled", "mnist")
+        datasets.WRITERS["idx"](
+            {role: raw / name for role, name in FILES.items()},
+            LabelledImages(drawing.train_images, drawing.train_labels),
+            LabelledImages(drawing.test_images, drawing.test_labels),
+            list("0123456789"),
+        )
+        config = configuration.compose(
+            CONF,
+            [
+                "experiment=mnist_relu_squared",
+                "training.epochs=2",
+                "split=stratified",
+                "preprocess=standardize",
+            ],
+        )
+        source = config.dataset.source("bundled")
+        files = {
+            role: File(
+                name, (raw / name).stat().st_size, hashlib.sha256((raw / name).read_bytes()).hexdigest()
+            )
+            for role, name in FILES.items()
+        }
+        small = dataclasses.replace(source, train_count=TRAIN, test_count=TEST, files=files)
+        dataset = dataclasses.replace(config.dataset, sources={"bundled": small})
+        parse.run(layout, dataset, "bundled")
+        results = Results(Path(folder, "results"))
+        for stage in (split, train, evaluate, plot):
+            stage.run(layout, config, results)
+        for path in sorted(Path(folder).rglob("*")):
+            if path.is_file():
+                yield path.relative_to(folder).as_posix().encode()
+                yield path.read_bytes()
+
+
+class Task:
+    """Trains a configuration on drawn digits, in whichever process."""
+
+    def __call__(self, config: Config) -> float:
+        """The loss of the last step."""
+        examples, _ = examples_of(draw_digits(TRAIN, TEST))
+        *_, last = training.train(config, examples, {}, preprocessing.Statistics(255.0))
+        return float(last.step_losses[-1])
+
+
+def of_workers(drawing: Drawing) -> Iterator[bytes]:
+    """The outcomes of a search in two processes side by side."""
+    del drawing
+    trials = [
+        search.Trial(number, {}, config)
+        for number, config in enumerate(itertools.islice(configurations(), 6))
+    ]
+    outcomes = sorted(search.run(trials, Task(), workers=2), key=lambda outcome: outcome.number)
+    yield repr([outcome.valid_accuracy for outcome in outcomes]).encode()
+
+
+PARTS: Final[Mapping[str, Callable[[Drawing], Iterator[bytes]]]] = {
+    "drawing": of_drawing,
+    "split": of_split,
+    "training": of_training,
+    "workers": of_workers,
+    "stages": of_stages,
+}
+
+
+def digest(chunks: Iterator[bytes]) -> str:
+    """SHA-256 over all of them, each with its length."""
+    found = hashlib.sha256()
+    for chunk in chunks:
+        found.update(len(chunk).to_bytes(8, "big") + chunk)
+    return found.hexdigest()
+
+
+def steps_per_second(steps: int) -> float:
+    """Of a training of 784-50-100-10 with batches of 100, in float32; evaluation is not counted."""
+    drawing = draw_digits(1_000, 10)
+    examples, _ = examples_of(drawing)
+    config = configuration.compose(
+        CONF,
+        [
+            "model=three_layer",
+            f"training.steps={steps}",
+            "training.epochs=null",
+            "training.sampling=replacement",
+        ],
+    )
+    run = training.train(config, examples, {}, preprocessing.Statistics(255.0))
+    next(run)
+    started = time.perf_counter()
+    for _ in run:
+        pass
+    return steps / (time.perf_counter() - started)
+
+
+def main() -> None:
+    """Print the hashes, or the speed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--part", action="append", choices=PARTS, help="only this part; can be repeated")
+    parser.add_argument("--speed", type=int, metavar="STEPS", help="time so many training steps instead")
+    options = parser.parse_args()
+    if options.speed:
+        found: dict[str, Any] = {"steps_per_second": steps_per_second(options.speed)}
+    else:
+        drawing = draw_digits(TRAIN, TEST)
+        found = {"parts": {name: digest(PARTS[name](drawing)) for name in options.part or PARTS}}
+    found |= {"tier": runtime.active(), "python": platform.python_version(), "doubts": runtime.doubts()}
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

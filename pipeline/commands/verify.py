@@ -1,0 +1,201 @@
+# ruff: noqa: PLC0415  (what takes long to import waits until the command runs, so that --help is quick)
+"""verify: whether a run from nothing gives what is committed, bit by bit."""
+
+import argparse
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from pipeline.errors import PipelineError, UsageError
+from pipeline.layout import Layout
+
+if TYPE_CHECKING:
+    from pipeline.commands.rerun import Clone
+    from pipeline.verification import Lock, Report
+
+EXAMPLE = "verify --experiment mnist_two_layer"
+
+_MOST_EXPLAINED = 8
+_SHOWN_COMMIT = 10  # characters
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.description = (
+        "Clone the last commit into a temporary folder, run dvc repro there without any cache, and compare"
+        " every hash in dvc.lock, and every output in git byte by byte. Exit code 1 if something differs that"
+        " should not. With `source: official` in the committed params.yaml it downloads everything again;"
+        " PIPELINE_MIRROR names a folder or server of your own."
+    )
+    parser.add_argument(
+        "--stage",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="only this stage and what it needs, such as train@mnist_two_layer, or train for all; repeatable",
+    )
+    parser.add_argument(
+        "--experiment",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="only the stages of this experiment and what they need; repeatable",
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="every configuration, but of the experiments only the first in params.yaml: under a minute",
+    )
+    parser.add_argument("--keep", action="store_true", help="leave the temporary folder, and say where it is")
+
+
+def run(layout: Layout, options: argparse.Namespace) -> None:
+    """Print one line per output, and whether all are identical.
+
+    Raises:
+        UsageError: a name is unknown, or the options contradict each other.
+        PipelineError: an output differs, dvc.lock is out of date, or the run fails.
+    """
+    from pipeline.commands import rerun
+    from pipeline.progress import progress, say
+    from pipeline.verification import compare, needed, read_lock
+
+    if options.quick and (options.stage or options.experiment):
+        raise UsageError("--quick chooses by itself: leave out --stage and --experiment")
+    started = time.monotonic()
+    with rerun.fresh_clone(layout.root, keep=options.keep) as clone:
+        say(f"verifying commit {clone.commit[:_SHOWN_COMMIT]} in {clone.root}")
+        changed = rerun.git(layout.root, "status", "--porcelain").splitlines()
+        if changed:
+            say(f"uncommitted changes are not part of it: {_counted(len(changed), 'file')}, see git status")
+        clone.doubts("portable")
+        committed = read_lock(_lock_text(clone), "the committed dvc.lock")
+        stages = clone.stages()
+        targets = _targets(clone, stages, options)
+        chosen = needed(committed, targets or stages)
+        made = [output for recorded in committed.values() for output in recorded.outputs]
+        # Each stage has its line where there is no bar: one of them takes most of the time.
+        with progress(len(chosen), "verify", "stages", seconds_between_lines=0) as bar:
+            ran = rerun.reproduce(clone, made, targets, lambda stage: bar.advance(at=stage))
+        fresh = read_lock((clone.root / "dvc.lock").read_text("utf-8"), "the dvc.lock of the run")
+        reasons = _reasons(clone, ran)
+        report = compare(
+            committed,
+            fresh,
+            edited=_edited(clone, fresh),
+            may_differ=_free_stages(fresh, reasons),
+            chosen={*ran, *targets} if targets else None,
+            existing=stages,
+        )
+        _print(report, reasons, time.monotonic() - started)
+        failure = _failure(layout, clone, report)
+        if options.keep:
+            say(f"kept: {clone.folder}")
+    if failure:
+        raise PipelineError(failure)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _lock_text(clone: "Clone") -> str:
+    try:
+        return (clone.root / "dvc.lock").read_text("utf-8")
+    except FileNotFoundError:
+        raise PipelineError("there is no dvc.lock in the last commit: run dvc repro and commit it") from None
+
+
+def _targets(clone: "Clone", stages: Sequence[str], options: argparse.Namespace) -> list[str]:
+    """The stages to ask DVC for; none for all.
+
+    Raises:
+        UsageError: there is no such stage or experiment.
+    """
+    from pipeline.config import read_params
+
+    experiments = [str(name) for name in read_params(clone.root / "params.yaml").experiments]
+    names = list(options.stage)
+    for experiment in experiments[:1] if options.quick else options.experiment:
+        if experiment not in experiments:
+            raise UsageError(f"--experiment {experiment}: unknown; one of {', '.join(experiments)}")
+        names += [stage for stage in stages if stage.endswith(f"@{experiment}")]
+    if options.quick:
+        names.append("compose")
+    found: dict[str, None] = {}
+    for name in names:
+        of_name = [stage for stage in stages if name in {stage, stage.partition("@")[0]}]
+        if not of_name:
+            raise UsageError(f"--stage {name}: unknown; one of {', '.join(stages)}")
+        found |= dict.fromkeys(of_name)
+    return list(found)
+
+
+def _reasons(clone: "Clone", ran: Sequence[str]) -> dict[str, list[str]]:
+    """Experiment -> why its results may differ on this machine, where there is a reason."""
+    from pipeline.config import read_config
+
+    layout = Layout(clone.root)
+    names = dict.fromkeys(stage.partition("@")[2] for stage in ran if stage.startswith("train@"))
+    tiers = {name: read_config(layout.results(name).config).runtime.name for name in names}
+    doubts = {tier: clone.doubts(tier) for tier in dict.fromkeys(tiers.values())}
+    return {name: doubts[tier] for name, tier in tiers.items() if doubts[tier]}
+
+
+def _free_stages(fresh: "Lock", reasons: Mapping[str, Sequence[str]]) -> set[str]:
+    from pipeline.verification import numeric_stages
+
+    return numeric_stages(fresh, reasons)
+
+
+def _edited(clone: "Clone", fresh: "Lock") -> list[str]:
+    """Outputs in git that the run made with other bytes."""
+    from pipeline.commands.rerun import git
+
+    tracked = git(clone.root, "ls-tree", "-r", "-z", "--name-only", "HEAD").decode("utf-8").split("\0")
+    made = {output for recorded in fresh.values() for output in recorded.outputs}
+    return [
+        path
+        for path in tracked
+        if path in made and (clone.root / path).read_bytes() != git(clone.root, "show", f"HEAD:./{path}")
+    ]
+
+
+def _print(report: "Report", reasons: Mapping[str, Sequence[str]], seconds: float) -> None:
+    from pipeline.commands.terminal import table, write
+
+    rows = [["stage", "output", ""], *([row.stage, row.output, str(row.state)] for row in report.rows)]
+    for line in table(rows, left=(0, 1, 2)):
+        write(line)
+    write()
+    by_reason: dict[str, list[str]] = {}
+    for experiment, doubts in reasons.items():
+        by_reason.setdefault("; ".join(doubts), []).append(experiment)
+    for reason, experiments in by_reason.items():
+        write(f"What training gives may differ here for {', '.join(experiments)}: {reason}")
+    for stage in report.forgotten:
+        write(f"dvc.lock has {stage}, which dvc.yaml no longer defines: it was not looked at")
+    free = f", {len(report.free)} differ as they may" if report.free else ""
+    write(f"{report.identical} of {len(report.rows)} outputs identical{free} ({seconds:.0f} s)")
+
+
+def _failure(layout: Layout, clone: "Clone", report: "Report") -> str:
+    """What is wrong, in a few lines; nothing where nothing is."""
+    from pipeline.commands.differences import Committed, explain
+
+    lines = []
+    if report.wrong:
+        first = report.wrong[0].stage
+        lines.append(f"{first} is the first stage with another result than the committed one:")
+        rows = [row for row in report.wrong if row.stage == first]
+        committed = Committed(layout, clone)
+        lines += [f"  {row.output}: {explain(committed, row)}" for row in rows[:_MOST_EXPLAINED]]
+    if report.outdated:
+        changed = dict.fromkeys(change for changes in report.outdated.values() for change in changes)
+        shown = ", ".join(list(changed)[:_MOST_EXPLAINED])
+        more = f" and {len(changed) - _MOST_EXPLAINED} more" if len(changed) > _MOST_EXPLAINED else ""
+        lines.append(
+            f"dvc.lock is not of this commit's code: {_counted(len(report.outdated), 'stage')} saw other"
+            f" contents of {shown}{more}.\nRun dvc repro and commit dvc.lock."
+        )
+    return "\n".join(lines)
