@@ -597,21 +597,33 @@ def main() -> None:
         if not absent:
             names.append(name)
     print("\n".join(missing))
-    both = [name for name in names if CONTESTANTS[name].two_cores]
     found = {1: measure(names, 1, tasks, options.rounds)}
+    write(found, names, missing, options)
     if len(os.sched_getaffinity(0)) > 1:
+        both = [name for name in names if CONTESTANTS[name].two_cores]
         found[2] = measure(both, 2, tasks, options.rounds)
+        write(found, names, missing, options)
+    print("\n".join(ratios(found)))
+
+
+def write(
+    found: dict[int, dict[int, Rates]],
+    names: Sequence[str],
+    missing: Sequence[str],
+    options: argparse.Namespace,
+) -> None:
+    """The table and the picture of what there is so far."""
     lines = [
         "# Training speed",
         "",
         "Written by `make benchmark`: steps per second (drawing a batch, gathering it, gradient, update).",
         f"Medians of {options.rounds} rounds in which all took turns, with the smallest and largest below.",
+        "On one core the clock is a process's own processor time, on two the time of day.",
         "",
-        "## One core",
-        "",
-        *table(found[1], names),
-        "",
-        *(["## Two cores", "", *table(found[2], both), ""] if 2 in found else []),  # noqa: PLR2004  (cores)
+    ]
+    for cores, by_task in found.items():
+        lines += [f"## {'One core' if cores == 1 else 'Two cores'}", "", *table(by_task, names), ""]
+    lines += [
         "## Ratios",
         "",
         "Medians over the rounds of the ratio within a round; bold where the target is reached.",
@@ -621,7 +633,6 @@ def main() -> None:
     ]
     options.output.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     draw(found, options.output.with_suffix(".png"))
-    print("\n".join(ratios(found)))
 
 
 if __name__ == "__main__":
