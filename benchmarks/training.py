@@ -537,7 +537,12 @@ def draw(found: dict[int, dict[int, Rates]], path: Path) -> None:
     }
     tasks = list(found[1])
     figure, axes = plt.subplots(
-        1, len(found), figsize=(6.6 * len(found), 0.55 * len(tasks) + 2.0), sharey=True, squeeze=False
+        1,
+        len(found),
+        figsize=(7.2 * len(found), 0.5 * len(tasks) + 2.2),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
     )
     for axis, (cores, by_task) in zip(axes[0], found.items(), strict=True):
         for name, (color, marker, size) in styles.items():
@@ -556,7 +561,7 @@ def draw(found: dict[int, dict[int, Rates]], path: Path) -> None:
                     zorder=4 if name.startswith("ours") else 3,
                     linewidths=2.2 if marker == "|" else 0,
                 )
-        axis.axvline(1, color="#444444", linewidth=1.2, zorder=1, label="products only, portable, one core")
+        axis.axvline(1, color="#444444", linewidth=1.2, zorder=1, label="products only, portable")
         axis.set_xscale("log")
         ticks = [0.1, 0.2, 0.5, 1, 2, 4]
         axis.set_xticks(ticks, [f"{tick:g}×" for tick in ticks])
@@ -570,10 +575,10 @@ def draw(found: dict[int, dict[int, Rates]], path: Path) -> None:
         axis.tick_params(length=0)
         axis.spines[["top", "right", "left"]].set_visible(False)
         axis.set_title(f"{'one core' if cores == 1 else 'two cores'}", loc="left", fontweight="bold")
-        axis.set_xlabel("steps per second, as a multiple of the portable matrix products alone on one core")
+        axis.set_xlabel("steps per second; 1× is the portable matrix products alone, one core")
     handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=5, frameon=False, fontsize=9)
-    figure.tight_layout(rect=(0, 0.11, 1, 1))
+    figure.legend(handles, labels, loc="lower center", ncols=3 * len(found), frameon=False, fontsize=9)
+    figure.tight_layout(rect=(0, 0.12, 1, 1))
     figure.savefig(path, dpi=130)
 
 
