@@ -537,7 +537,12 @@ def draw(found: dict[int, dict[int, Rates]], path: Path) -> None:
     }
     tasks = list(found[1])
     figure, axes = plt.subplots(
-        1, len(found), figsize=(6.6 * len(found), 0.55 * len(tasks) + 2.0), sharey=True, squeeze=False
+        1,
+        len(found),
+        figsize=(7.2 * len(found), 0.5 * len(tasks) + 2.2),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
     )
     for axis, (cores, by_task) in zip(axes[0], found.items(), strict=True):
         for name, (color, marker, size) in styles.items():
@@ -556,7 +561,7 @@ def draw(found: dict[int, dict[int, Rates]], path: Path) -> None:
                     zorder=4 if name.startswith("ours") else 3,
                     linewidths=2.2 if marker == "|" else 0,
                 )
-        axis.axvline(1, color="#444444", linewidth=1.2, zorder=1, label="products only, portable, one core")
+        axis.axvline(1, color="#444444", linewidth=1.2, zorder=1, label="products only, portable")
         axis.set_xscale("log")
         ticks = [0.1, 0.2, 0.5, 1, 2, 4]
         axis.set_xticks(ticks, [f"{tick:g}×" for tick in ticks])
@@ -570,10 +575,10 @@ def draw(found: dict[int, dict[int, Rates]], path: Path) -> None:
         axis.tick_params(length=0)
         axis.spines[["top", "right", "left"]].set_visible(False)
         axis.set_title(f"{'one core' if cores == 1 else 'two cores'}", loc="left", fontweight="bold")
-        axis.set_xlabel("steps per second, as a multiple of the portable matrix products alone on one core")
+        axis.set_xlabel("steps per second; 1× is the portable matrix products alone, one core")
     handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=5, frameon=False, fontsize=9)
-    figure.tight_layout(rect=(0, 0.11, 1, 1))
+    figure.legend(handles, labels, loc="lower center", ncols=3 * len(found), frameon=False, fontsize=9)
+    figure.tight_layout(rect=(0, 0.12, 1, 1))
     figure.savefig(path, dpi=130)
 
 
@@ -597,21 +602,33 @@ def main() -> None:
         if not absent:
             names.append(name)
     print("\n".join(missing))
-    both = [name for name in names if CONTESTANTS[name].two_cores]
     found = {1: measure(names, 1, tasks, options.rounds)}
+    write(found, names, missing, options)
     if len(os.sched_getaffinity(0)) > 1:
+        both = [name for name in names if CONTESTANTS[name].two_cores]
         found[2] = measure(both, 2, tasks, options.rounds)
+        write(found, names, missing, options)
+    print("\n".join(ratios(found)))
+
+
+def write(
+    found: dict[int, dict[int, Rates]],
+    names: Sequence[str],
+    missing: Sequence[str],
+    options: argparse.Namespace,
+) -> None:
+    """The table and the picture of what there is so far."""
     lines = [
         "# Training speed",
         "",
         "Written by `make benchmark`: steps per second (drawing a batch, gathering it, gradient, update).",
         f"Medians of {options.rounds} rounds in which all took turns, with the smallest and largest below.",
+        "On one core the clock is a process's own processor time, on two the time of day.",
         "",
-        "## One core",
-        "",
-        *table(found[1], names),
-        "",
-        *(["## Two cores", "", *table(found[2], both), ""] if 2 in found else []),  # noqa: PLR2004  (cores)
+    ]
+    for cores, by_task in found.items():
+        lines += [f"## {'One core' if cores == 1 else 'Two cores'}", "", *table(by_task, names), ""]
+    lines += [
         "## Ratios",
         "",
         "Medians over the rounds of the ratio within a round; bold where the target is reached.",
@@ -621,7 +638,6 @@ def main() -> None:
     ]
     options.output.with_suffix(".md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     draw(found, options.output.with_suffix(".png"))
-    print("\n".join(ratios(found)))
 
 
 if __name__ == "__main__":

@@ -391,8 +391,7 @@ def test_initial_parameters_are_those_that_training_starts_from() -> None:
     np.testing.assert_array_equal(training.initial_parameters(config), trained(config)[0].parameters)
 
 
-@every_sampler
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize(("sampling", "optimizer"), [("shuffle", "sgd"), ("replacement", "adam")])
 def test_two_threads_give_the_bits_of_one(
     sampling: str, optimizer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
