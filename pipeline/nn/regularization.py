@@ -33,7 +33,11 @@ def _no_gradient(
 
 
 def _l2_penalty(weights: Sequence[Floats], strength: float) -> float:
-    return 0.5 * strength * sum(float(np.vdot(weight, weight)) for weight in weights)
+    # One after the other: since Python 3.12 sum() adds floats with a correction, in other bits.
+    total = 0.0
+    for weight in weights:
+        total += float(np.vdot(weight, weight))
+    return 0.5 * strength * total
 
 
 def _l2_gradient(
