@@ -143,23 +143,15 @@ def test_what_fits_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_more_trials_run_side_by_side_than_there_is_memory_for(
     room: int, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[int] = []
     monkeypatch.setenv(train_stage.WORKERS_VARIABLE, "4")
     monkeypatch.setattr(runtime, "memory_bytes", lambda: room * 1000 + 999)
-
-    def run(_: object, __: object, workers: int) -> list[search.Outcome]:
-        asked.append(workers)
-        return []
-
-    monkeypatch.setattr(search, "run", run)
-    train_stage._search([], lambda _: 0.0, "name", 1000)
-    assert asked == [workers]
+    assert train_stage._side_by_side(1000) == workers
 
 
 def test_a_trial_keeps_one_checkpoint_and_not_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     # Each holds the parameters several times over, and a run has one for every epoch.
     class Weights:
-        result = None
+        result, epoch = None, 0
 
     alive: weakref.WeakSet[Weights] = weakref.WeakSet()
     most = 0
@@ -177,7 +169,7 @@ def test_a_trial_keeps_one_checkpoint_and_not_all_of_them(monkeypatch: pytest.Mo
     monkeypatch.setattr(train_stage, "train", checkpoints)
     found = {"valid": training.Evaluation(0.0, 0.5)}
     monkeypatch.setattr(train_stage, "evaluate_parts", lambda *_: found)
-    assert train_stage._TrialTask(Path(), Results(Path()))(composed()) == 0.5
+    assert train_stage._TrialTask(Path(), Results(Path()), None, None)(composed(), search.Trial(0, {})) == 0.5
     assert most == 2  # the former one, and the one that takes its place
 
 

@@ -10,7 +10,7 @@ from pipeline import images, metrics, plots, search
 from pipeline.config import Config
 from pipeline.layout import Layout, Results
 from pipeline.progress import say
-from pipeline.stages.evaluate import trained_config
+from pipeline.stages.evaluate import read_trials, trained_config
 from pipeline.storage import atomic_write, read_arrays, read_csv, read_parameters
 from pipeline.training import initial_parameters, network_of
 
@@ -67,7 +67,7 @@ def _figures(layout: Layout, config: Config, results: Results) -> Iterator[tuple
     )
     yield "first_layer_weights", _weights(config, results, title, subtitle)
     yield from _test_figures(layout, config, results)
-    if len(search.trials(config)) > 1:
+    if search.is_search(config.search):
         yield "search", _search_map(config, results, title, subtitle)
 
 
@@ -116,8 +116,12 @@ def _test_figures(layout: Layout, config: Config, results: Results) -> Iterator[
 
 
 def _search_map(config: Config, results: Results, title: str, subtitle: str) -> "Figure":
-    axes = {name: [_label(value) for value in values] for name, values in config.search.axes().items()}
-    scores = np.array([float(row["valid_accuracy"] or "nan") for row in read_csv(results.trials)])
+    axes = {
+        name: [_label(value) for value in values]
+        for name, values in config.search.axes().items()
+        if isinstance(values, list)
+    }
+    scores = np.array([each.outcome.valid_accuracy for each in read_trials(config, results)])
     return plots.grid_heat_maps(
         axes, scores.reshape([len(values) for values in axes.values()]), title=title, subtitle=subtitle
     )

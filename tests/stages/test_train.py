@@ -3,14 +3,14 @@
 import hashlib
 import math
 import pickle
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from pipeline import runtime, search, training
+from pipeline import engines, runtime, search, training
 from pipeline.config import Config, replace
 from pipeline.errors import ConfigError, DivergenceError, PipelineError
 from pipeline.layout import Layout, Results
@@ -138,18 +138,18 @@ def test_a_search_trains_its_best_trial(run: Run, parsed: Layout) -> None:
         ("2", "[8]", "0.001"),
         ("3", "[8]", "0.3"),
     ]
-    trials = search.trials(config)
-    assert [int(row["seed"]) for row in rows] == [trial.config.seed for trial in trials]
+    trials = trials_of(config)
+    assert [int(row["seed"]) for row in rows] == [trial.seed for trial in trials]
     assert len({row["seed"] for row in rows}) == 4
     accuracies = [float(row["valid_accuracy"]) for row in rows]
     best = trials[accuracies.index(max(accuracies))]
     # The parameters are those of that configuration trained alone.
     alone = Results(parsed.root / "alone")
-    split.run(parsed, best.config, alone)
-    train.run(parsed, best.config, alone)
+    split.run(parsed, best, alone)
+    train.run(parsed, best, alone)
     assert alone.parameters.read_bytes() == results.parameters.read_bytes()
     assert alone.history.read_bytes() == results.history.read_bytes()
-    assert accuracies[best.number] == float(read_csv(results.history)[-1]["valid_accuracy"])
+    assert max(accuracies) == float(read_csv(results.history)[-1]["valid_accuracy"])
 
 
 def test_the_number_of_processes_changes_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,29 +161,34 @@ def test_the_number_of_processes_changes_nothing(run: Run, monkeypatch: pytest.M
 
 
 def test_the_number_of_processes_is_handed_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int | None] = []
+    asked: list[int] = []
 
-    def recorded(trials: Sequence[search.Trial], task: search.Task, workers: int | None) -> Iterator[Outcome]:
+    def recorded(name: str, workers: int) -> engines.Engine:
         asked.append(workers)
-        return search_run(trials, task, 1)
+        return opened(name, 1)
 
-    search_run = search.run
-    monkeypatch.setattr(search, "run", recorded)
+    opened = engines.open_engine
+    monkeypatch.setattr(engines, "open_engine", recorded)
     monkeypatch.setattr(runtime, "memory_bytes", lambda: 2**40)
     monkeypatch.setattr("joblib.cpu_count", lambda: 7)
     for text in ("3", ""):
         monkeypatch.setenv(train.WORKERS_VARIABLE, text)
         run("tiny_grid")
-    assert asked == [3, 7]
+    # There are four trials.
+    assert asked == [3, 4]
 
 
 def test_trials_that_come_in_any_order(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     _, results = run("tiny_grid")
     first = digests(results.folder)
-    search_run = search.run
-    monkeypatch.setattr(search, "run", lambda *given: reversed(list(search_run(*given))))
+    in_order = engines.run
+    monkeypatch.setattr(engines, "run", lambda *given: reversed(list(in_order(*given))))
     run("tiny_grid")
     assert digests(results.folder) == first
+
+
+def trials_of(config: Config) -> list[Config]:
+    return [search.configured(config, trial.values) for trial in next(search.rounds(config.search, 3))]
 
 
 def diverging(*scales: float) -> dict[str, object]:
@@ -215,7 +220,7 @@ def test_a_search_of_one(run: Run) -> None:
     config, results = run("tiny_grid", {"search.space": space})
     (row,) = read_csv(results.trials)
     assert (row["model.hidden"], row["optimizer.learning_rate"]) == ("[3]", "0.3")
-    assert row["seed"] == str(search.trials(config)[0].config.seed)
+    assert row["seed"] == str(trials_of(config)[0].seed)
     assert read_parameters(results.parameters)["W1"].shape == (784, 3)
 
 
@@ -223,7 +228,9 @@ def test_worker_processes_that_compute_differently_are_found(
     run: Run, parsed: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        search, "run", lambda trials, *_: (Outcome(trial.number, 0.01 * trial.number) for trial in trials)
+        engines,
+        "run",
+        lambda _, __, trials, *___: (Outcome(trial.number, 0.01 * trial.number) for trial in trials),
     )
     with pytest.raises(PipelineError) as caught:
         run("tiny_grid")
