@@ -15,7 +15,7 @@ from pipeline.errors import UsageError
 
 VARIABLE: Final = "PIPELINE_ENGINE"
 ATTEMPTS: Final = 3
-"""How often an item is tried whose worker process dies."""
+"""How often an item is tried by itself that may have been what a worker process died of."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -83,22 +83,21 @@ def run(
         engine: already open.
         function: picklable, as are items and results; what it raises ends everything.
         items: what to work on.
-        died: the result for an item whose process died `ATTEMPTS` times.
+        died: the result for an item whose process died every time that it was tried by itself.
         note: is told of deaths, in a line.
     """
     waiting = iter(items)
+    # Items and how often they are to be tried by themselves; None for those that nobody suspects.
     suspects: deque[tuple[Item, int]] = deque()
-    under_way: dict[Any, tuple[Item, int]] = {}
+    under_way: dict[Any, tuple[Item, int | None]] = {}
     exhausted = False
     while True:
         if suspects and not under_way:
-            item, deaths = suspects.popleft()
-            under_way[engine.submit(function, item)] = item, deaths
-        while not (suspects or exhausted or any(deaths for _, deaths in under_way.values())) and (
-            len(under_way) < engine.window
-        ):
+            item, attempts = suspects.popleft()
+            under_way[engine.submit(function, item)] = item, attempts
+        while not (suspects or exhausted or _by_itself(under_way)) and len(under_way) < engine.window:
             for item in waiting:
-                under_way[engine.submit(function, item)] = item, 0
+                under_way[engine.submit(function, item)] = item, None
                 break
             else:
                 exhausted = True
@@ -109,13 +108,17 @@ def run(
         if lost:
             note(f"a worker process died; the trials that it may have had ({lost}) run again, one by one")
         for each in ended:
-            item, deaths = under_way.pop(each.handle)
+            item, left = under_way.pop(each.handle)
             if not each.died:
                 yield each.result
-            elif deaths + 1 < ATTEMPTS:
-                suspects.append((item, deaths + 1))
-            else:
+            elif left == 1:
                 yield died(item)
+            else:
+                suspects.append((item, ATTEMPTS if left is None else left - 1))
+
+
+def _by_itself(under_way: dict[Any, tuple[Item, int | None]]) -> bool:
+    return any(attempts is not None for _, attempts in under_way.values())
 
 
 def chosen() -> str:

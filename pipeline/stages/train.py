@@ -252,7 +252,7 @@ class _Search:
 
 def _died(trial: Trial) -> Outcome:
     return search.failed(
-        trial, f"the process that ran it died, {engines.ATTEMPTS} times (killed, or out of memory)"
+        trial, f"its process died, {engines.ATTEMPTS} times by itself (killed, or out of memory)"
     )
 
 
