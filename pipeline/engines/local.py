@@ -1,8 +1,10 @@
 """Processes on this machine, by joblib's loky; or none but this one."""
 
 import contextlib
+import ctypes
 import queue
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -78,7 +80,7 @@ class Processes:
             self._stop()
         threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         self._executor = ProcessPoolExecutor(
-            self._workers, timeout=None, initializer=_ignore_interrupts, env=threads
+            self._workers, timeout=None, initializer=_follow_parent, env=threads
         )
         return self._executor.submit(function, item)
 
@@ -112,6 +114,9 @@ class Processes:
             self._executor = None
 
 
-def _ignore_interrupts() -> None:
+def _follow_parent() -> None:
     # Ctrl-C reaches every process of a terminal; the one that started these ends them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # And if that one is killed, nobody would: Linux does, by PR_SET_PDEATHSIG.
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)

@@ -24,7 +24,7 @@ class RayCluster:
     def __init__(self, address: str) -> None:
         self._address = address
         self._ray: Any = None
-        self._remote: dict[Any, Any] = {}
+        self._call: Any = None
         self._under_way: list[Any] = []
 
     @property
@@ -34,10 +34,7 @@ class RayCluster:
 
     def submit(self, function: Callable[[Any], Any], item: object) -> Any:  # noqa: ANN401  (a Ray reference)
         """Hand it to the cluster."""
-        if function not in self._remote:
-            self._remote[function] = self._ray.remote(max_retries=0)(_call), self._ray.put(function)
-        remote, there = self._remote[function]
-        reference = remote.remote(there, item)
+        reference = self._call.remote(function, item)
         self._under_way.append(reference)
         return reference
 
@@ -116,6 +113,8 @@ class RayCluster:
             raise PipelineError(
                 f"no Ray cluster answers at {self._address} ({_in_a_line(error)}): see RAY_ADDRESS"
             ) from None
+        # `engines.run` counts the attempts.
+        self._call = ray.remote(max_retries=0, num_cpus=1)(_call)
         return self
 
     def __exit__(

@@ -219,6 +219,7 @@ class TrialLog:
 
     def remove(self) -> None:
         """Forget the search."""
+        self.close()
         _remove(self.path)
 
 

@@ -17,6 +17,7 @@ from pipeline.layout import Layout, Results
 from pipeline.search import Outcome
 from pipeline.stages import split, train
 from pipeline.stages.data import load_parts
+from pipeline.stages.state import TrialLog
 from pipeline.storage import read_csv, read_parameters
 
 Run = Callable[..., Any]
@@ -290,3 +291,111 @@ def test_progress_is_told_in_lines(cli: Run) -> None:
     assert any(line.startswith("tiny_grid: search: 4 of 4 trials (100 %), best ") for line in lines)
     assert any(line.startswith("tiny_grid: the best of 4 trials is model.hidden=[") for line in lines)
     assert lines[-1].startswith("tiny_grid: 3 of 3 epochs (100 %), train_loss ")
+
+
+# --- halving
+
+
+def halved(run: Run, **changes: object) -> list[dict[str, str]]:
+    _, results = run(
+        "tiny_grid",
+        {
+            "search.name": "halving",
+            "search.factor": 2,
+            "search.minimum_epochs": 1,
+            "training.epochs": 5,
+            "search.space": {"optimizer": {"learning_rate": [1e-3, 0.3, 0.1, 0.03]}},
+            **changes,
+        },
+    )
+    return read_csv(results.trials)
+
+
+def test_halving_trains_the_best_of_each_round_longer(run: Run, parsed: Layout) -> None:
+    rows = halved(run)
+    assert list(rows[0])[-4:] == ["seed", "epochs", "valid_accuracy", "error"]
+    assert sorted(int(row["epochs"]) for row in rows) == [1, 1, 2, 5]
+    (best,) = (row for row in rows if row["epochs"] == "5")
+    results = parsed.results("tiny_grid")
+    assert best["valid_accuracy"] == read_csv(results.history)[-1]["valid_accuracy"]
+    # Nothing is left of the rounds.
+    assert not list(parsed.states.rglob("*.npz"))
+
+
+def test_a_round_goes_on_where_the_one_before_ended(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int] = []
+
+    def recorded(*given: Any) -> Any:  # noqa: ANN401  (as of the loop)
+        resumed = given[4] if len(given) > 4 else None
+        started.append(0 if resumed is None else resumed.epoch)
+        return training.train(*given)
+
+    monkeypatch.setattr(train, "train", recorded)
+    rows = halved(run)
+    # Four trials, two of them again, and the best in full, in its round and at the end.
+    assert started == [0, 0, 0, 0, 1, 1, 2, 0]
+
+    # Without what they left, they begin again, and the table is the same.
+    monkeypatch.setattr(train._TrialTask, "state", lambda *_: None)
+    started.clear()
+    assert halved(run) == rows
+    assert started == [0] * 8
+
+
+def test_early_stopping_ends_a_trial_within_its_round(run: Run) -> None:
+    stopping = {"training.early_stopping.monitor": "valid_accuracy", "training.early_stopping.patience": 1}
+    rows = halved(run, **stopping)
+    assert len(rows) == 4
+    assert all(row["error"] == "" for row in rows)
+
+
+@pytest.mark.parametrize("name", ["random", "grid"])
+def test_a_range_is_searched(run: Run, name: str) -> None:
+    axis = {"low": 1e-3, "high": 0.5, "log": True, "count": 3}
+    config, results = run(
+        "tiny_grid",
+        {"search.name": name, "search.trials": 3, "search.space": {"optimizer": {"learning_rate": axis}}},
+    )
+    rates = [float(row["optimizer.learning_rate"]) for row in read_csv(results.trials)]
+    assert rates == [each.optimizer.learning_rate for each in trials_of(config)]
+    assert len(set(rates)) == 3
+
+
+# --- the log
+
+
+def test_the_log_keeps_rounds_apart_and_reads_back_what_was_appended(tmp_path: Path) -> None:
+    log = TrialLog(tmp_path / "a" / "key.trials", clock=lambda: 0.0)
+    outcomes = [
+        Outcome(3, 0.5, "", 1),
+        Outcome(3, 0.75, "", 2),
+        Outcome(1, 0.25),
+        Outcome(0, math.nan, "it diverged,\tand how"),
+    ]
+    for outcome in outcomes:
+        log.append(outcome)
+    log.append(Outcome(3, 0.9, "", 2))
+    assert repr(TrialLog(log.path).read()) == repr(outcomes)
+    with log.path.open("ab") as file:
+        file.write(b"\n00000000 {half a li")
+    assert repr(TrialLog(log.path).read()) == repr(outcomes)
+    log.close()
+    log.append(Outcome(9, 0.5))
+    assert TrialLog(log.path).read()[-1] == Outcome(9, 0.5)
+    log.remove()
+    assert not log.path.parent.exists()
+
+
+def test_the_log_waits_for_the_disk_about_once_a_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    synced = []
+    monkeypatch.setattr("os.fsync", lambda _: synced.append(now))
+    log = TrialLog(tmp_path / "key.trials", clock=lambda: now)
+    for number in range(50):
+        now = number / 10
+        log.append(Outcome(number, 0.5))
+    assert synced == [0.0, 1.0, 2.0, 3.0, 4.0]
+    log.close()
+    assert len(synced) == 6
