@@ -1,11 +1,12 @@
-"""What a search costs beside its trials: time per trial, memory of the driver, and what a second process brings.
+"""What a search costs beside its trials: time per trial, memory of the driver, what a second process brings.
 
     python benchmarks/search.py overhead [--engine local|dask|ray] [--trials 10000] [--milliseconds 20]
     python benchmarks/search.py speedup [--trials 45] [--steps 1500]
 
-`overhead` searches with trials that do nothing but take their time; --busy has them compute instead of sleep. For
-dask and ray, DASK_SCHEDULER_ADDRESS or RAY_ADDRESS says where the cluster is; without it the benchmark starts one
-of two processes on loopback. `speedup` runs trials of the published grid with one process and with two, in turn.
+`overhead` searches with trials that do nothing but take their time; --busy has them compute instead of sleep.
+For dask and ray, DASK_SCHEDULER_ADDRESS or RAY_ADDRESS says where the cluster is; without it the benchmark
+starts one of two processes on loopback. `speedup` runs trials of the published grid with one process and with
+two, in turn; it needs the data and the split: `dvc repro split@cifar10_grid`.
 """
 
 import argparse
