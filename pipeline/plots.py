@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from PIL import Image
 
 from pipeline.metrics import (
@@ -109,6 +109,7 @@ _MOST_LISTED: Final = 12
 _MOST_BARS: Final = 10
 _MOST_VALUES_OF_AN_AXIS: Final = 12
 _MOST_TICKED_VALUES: Final = 6
+_DECADE: Final = 10.0
 _LOG_RATIO: Final = 30.0  # a loss that falls by more than this is drawn on a logarithmic axis
 
 
@@ -713,10 +714,12 @@ def _scale_search_axis(panel: Axes, axis: SearchAxis) -> None:
         low, high = float(axis.positions.min()), float(axis.positions.max())
         panel.set_xlim(low / (high / low) ** 0.06, high * (high / low) ** 0.06)
         subs = (1.0, 2.0, 5.0) if high / low < 300 else (1.0,)  # noqa: PLR2004  (about six ticks)
-        panel.xaxis.set_major_locator(LogLocator(subs=subs))
-        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        # Within less than an order of magnitude the locator would give up on powers.
+        ends = FixedLocator([low, high] if high > low else [low])
+        panel.xaxis.set_major_locator(LogLocator(subs=subs) if high / low >= _DECADE else ends)
+        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
         panel.xaxis.set_minor_formatter(NullFormatter())
-    elif len(values := np.unique(axis.positions)) <= _MOST_TICKED_VALUES:
+    elif len(values := _told_values(axis, 0.15)):
         panel.set_xticks(values, [f"{value:g}" for value in values])
         panel.margins(x=0.08)
     else:
@@ -799,6 +802,13 @@ def _shares(axis: SearchAxis) -> Float64s:
     return (places - low) / (high - low) if high > low else np.full(len(places), 0.5)
 
 
+def _told_values(axis: SearchAxis, apart: float) -> Float64s:
+    """The few values of an axis, where they are at least a share of its length apart; else none."""
+    values, firsts = np.unique(axis.positions, return_index=True)
+    few = 1 < len(values) <= _MOST_TICKED_VALUES
+    return values if few and float(np.diff(_shares(axis)[firsts]).min()) >= apart else values[:0]
+
+
 def _marks(axis: SearchAxis) -> list[tuple[float, str]]:
     """Where values are written along an axis, as shares of it."""
     if axis.labels:
@@ -811,10 +821,9 @@ def _marks(axis: SearchAxis) -> list[tuple[float, str]]:
     low, high = float(axis.positions.min()), float(axis.positions.max())
     if high <= low:
         return [(0.5, f"{low:g}")]
-    if len(np.unique(axis.positions)) <= _MOST_TICKED_VALUES:
-        _, firsts = np.unique(axis.positions, return_index=True)
-        shares = _shares(axis)
-        return [(float(shares[first]), f"{axis.positions[first]:g}") for first in firsts]
+    if len(values := _told_values(axis, 0.06)):
+        shares = dict(zip(axis.positions.tolist(), _shares(axis).tolist(), strict=True))
+        return [(shares[value], f"{value:g}") for value in values.tolist()]
     found = []
     for share in (0.0, 0.25, 0.5, 0.75, 1.0):
         value = low * (high / low) ** share if axis.log else low + share * (high - low)
