@@ -36,9 +36,11 @@ _COMMANDS: Final = {
     "predict": "classify images with trained parameters",
     "repro": "run the stages as dvc repro does, independent experiments side by side",
     "results": "write the table of published and own results",
+    "search-report": "show the best trials of a search, and what each axis changes",
     "show": "look at images of a data set",
     "source": "select the source in params.yaml",
     "verify": "run the last commit from nothing in a clone and compare every output",
+    "worker": "start processes for searches on a Dask cluster",
 }
 
 
@@ -143,6 +145,8 @@ def _run(given: list[str]) -> int:
     if runtime.active() is None and "numpy" not in sys.modules:
         # PIPELINE_RUNTIME was wrong when the package was imported: now it can be told.
         runtime.activate()
+    if given[:1] == ["train"]:
+        given = ["train", *_without_engine(given[1:])]
     if given[:1] == ["train"] and _is_hydra(given[1:]):
         return _train_application(given[1:])
     parser = _parser(next((argument for argument in given if not argument.startswith("-")), None))
@@ -209,6 +213,10 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
     )
     train.epilog = "Example: pipeline train experiment=mnist_two_layer optimizer.learning_rate=0.2"
     train.add_argument("experiment", metavar="EXPERIMENT | KEY=VALUE …", help="see above")
+    # Taken off before: Hydra's arguments are not argparse's.
+    train.add_argument(
+        "--engine", metavar="ENGINE", help="where a search runs: local (the default), dask or ray"
+    )
     train.set_defaults(action=_experiment_stage)
     for name, text in _COMMANDS.items():
         if name != chosen:
@@ -238,6 +246,22 @@ def _runner() -> ModuleType:
     return importlib.import_module("pipeline.stages.runner")
 
 
+def _without_engine(arguments: Sequence[str]) -> list[str]:
+    """Put what --engine says into the environment, where the stage looks for it; Hydra knows no such flag."""
+    left = []
+    waiting = iter(arguments)
+    for argument in waiting:
+        name, equals, value = argument.partition("=")
+        if name != "--engine":
+            left.append(argument)
+            continue
+        value = value if equals else next(waiting, "")
+        if not value:
+            raise UsageError("--engine: expected local, dask or ray")
+        os.environ["PIPELINE_ENGINE"] = value
+    return left
+
+
 def _is_hydra(arguments: Sequence[str]) -> bool:
     return not {"-h", "--help"} & set(arguments) and any(
         "=" in argument or argument.startswith(("-", "~")) for argument in arguments
@@ -250,7 +274,7 @@ def _train_application(arguments: list[str]) -> int:
     from hydra.core.hydra_config import HydraConfig  # noqa: PLC0415  (the same)
     from omegaconf import DictConfig  # noqa: PLC0415  (the same)
 
-    from pipeline.config import compose, told  # noqa: PLC0415  (the same)
+    from pipeline.config import compose, hydra_overrides, told  # noqa: PLC0415  (the same)
     from pipeline.layout import Layout, find_root  # noqa: PLC0415  (not needed for --help)
 
     layout = Layout(find_root())
@@ -277,7 +301,7 @@ def _train_application(arguments: list[str]) -> int:
             raise UsageError(f"{names[0]}: beside overrides an experiment is given as experiment={names[0]}")
         # Before Hydra makes a folder for the run.
         compose(layout.conf, arguments)
-    with _as_hydra_program(layout.root, arguments):
+    with _as_hydra_program(layout.root, hydra_overrides(arguments)):
         try:
             application()
         except Exception as error:

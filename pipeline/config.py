@@ -6,15 +6,17 @@ disagree about numbers such as 1e-3. Nothing here imports NumPy: the runtime tie
 """
 
 import contextlib
+import functools
 import itertools
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import replace as dataclass_replace
 from difflib import get_close_matches
 from pathlib import Path
 from types import UnionType
-from typing import Any, Final, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Any, Final, TypeAlias, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -28,6 +30,7 @@ T = TypeVar("T")
 
 # More of anything would end in the middle of a run, in an allocation.
 _TOO_MANY: Final = 2**31
+_MOST_VALUES: Final = 1_000_000
 
 
 def _require(condition: bool, key: str, value: object, expected: str) -> None:  # noqa: FBT001  (an assertion)
@@ -37,7 +40,7 @@ def _require(condition: bool, key: str, value: object, expected: str) -> None:  
 
 
 def _require_count(key: str, value: int | None, *, least: int = 1, otherwise: str = "") -> None:
-    expected = ("a positive number" if least else "0 or more") + " below 2**31" + otherwise
+    expected = ("a positive number" if least == 1 else f"{least} or more") + " below 2**31" + otherwise
     _require(value is None or least <= value < _TOO_MANY, key, value, expected)
 
 
@@ -332,44 +335,177 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Range:
+    """An axis of a search given by its ends, both included.
+
+    Attributes:
+        low: the smallest value.
+        high: the largest.
+        log: whether every order of magnitude is as likely (or as finely divided) as any other.
+        integer: whether the values are whole numbers.
+        step: the distance between neighbouring values; null where any value in between will do.
+        count: into how many values a grid divides the range; null where `step` or `integer` does.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    integer: bool = False
+    step: float | None = None
+    count: int | None = None
+
+    def __post_init__(self) -> None:
+        for key in ("low", "high"):
+            _require(_finite(getattr(self, key)), key, getattr(self, key), "a finite number")
+        _require(self.low < self.high, "high", self.high, f"more than low={self.low:g}")
+        _require(not self.log or self.low > 0, "low", self.low, "a positive number, as log=true")
+        if self.step is not None:
+            _require(self.step > 0 and _finite(self.step), "step", self.step, "a positive number, or null")
+            _require(not self.log, "step", self.step, "null, as log=true")
+            _require(self.count is None, "count", self.count, "null, as step is given")
+        if self.integer:
+            for key in ("low", "high", "step"):
+                value = getattr(self, key)
+                _require(value is None or value == int(value), key, value, "a whole number, as integer=true")
+        _require_count("count", self.count, least=2, otherwise=", or null")
+        _require(
+            (self.steps or self.count or 0) < _MOST_VALUES, "high", self.high, "fewer values, below a million"
+        )
+
+    @property
+    def steps(self) -> int | None:
+        """How many steps, of 1 between whole numbers, lie between low and high; None without steps."""
+        step = self.step or (1.0 if self.integer else None)
+        # A hundredth of a step for the rounding of 0.1 + 0.1 + …
+        return None if step is None else int((self.high - self.low) / step + 0.01)
+
+    def values(self) -> list[float] | list[int] | None:
+        """The values that `step`, `count` or `integer` divides the range into; None for a continuous one."""
+        if self.count is not None:
+            found = [self.at(index / (self.count - 1)) for index in range(self.count)]
+        elif self.steps is not None:
+            found = [self.low + index * (self.step or 1.0) for index in range(self.steps + 1)]
+        else:
+            return None
+        return (
+            sorted({round(value) for value in found}) if self.integer else [_readable(each) for each in found]
+        )
+
+    def at(self, share: float) -> float:
+        """The value that lies at a share, 0 to 1, of the way from low to high."""
+        if share in {0, 1}:
+            return float(self.high if share else self.low)
+        if self.log:
+            return float(self.low * (self.high / self.low) ** share)
+        return self.low + share * (self.high - self.low)
+
+    def draw(self, share: float) -> float | int:
+        """The value for an even draw from 0 up to 1; every step is as likely, where they are not log."""
+        if self.steps is not None and not self.log:
+            value = self.low + int(share * (self.steps + 1)) * (self.step or 1.0)
+        else:
+            value = self.at(share)
+        return round(value) if self.integer else _readable(value)
+
+
+def _readable(value: float) -> float:
+    # Six digits: nobody tunes finer, and libraries differ in the last digits of a power.
+    return float(f"{value:.6g}")
+
+
+Axis: TypeAlias = list[Any] | Range
+"""What a search varies: values to try, or a range."""
+
+
+@dataclass(frozen=True)
 class Search:
     """Which configurations to try before training the best.
 
     Attributes:
         name: a key of `pipeline.search.STRATEGIES`.
-        space: configuration keys, nested as in the configuration, down to the list of values to try.
-        seed: trials derive theirs from it and from their own values.
+        space: configuration keys, nested as in the configuration, down to a list of values or a `Range`.
+        seed: draws and trials derive theirs from it, trials also from their own values.
+        trials: how many to try (random, optuna), or to begin with (halving; null: every combination).
+        factor: of how many trials halving keeps one when it trains those it keeps so many times longer.
+        minimum_epochs: how long halving trains every trial.
+        sampler: a key of `pipeline.search.SAMPLERS` (optuna).
+        batch: how many trials optuna chooses at a time, whatever the number of workers.
     """
 
     name: str
     space: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
+    trials: int | None = None
+    factor: int | None = None
+    minimum_epochs: int | None = None
+    sampler: str | None = None
+    batch: int | None = None
 
-    def axes(self) -> dict[str, list[Any]]:
-        """Dotted configuration key -> values, in the order in which they stand.
+    def axes(self) -> dict[str, Axis]:
+        """Dotted configuration key -> values or range, in the order in which they stand.
 
         Raises:
-            ConfigError: something other than a non-empty list stands where values are expected.
+            ConfigError: something else stands where values are expected; the message has the full key.
         """
         return dict(_axes(self.space, ""))
 
     def __post_init__(self) -> None:
         _require_count("seed", self.seed, least=0)
-        self.axes()
+        for key in ("trials", "minimum_epochs", "batch"):
+            _require_count(key, getattr(self, key))
+        _require_count("factor", self.factor, least=2)
 
 
-def _axes(space: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, list[Any]]]:
+def _axes(space: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Axis]]:
     for key, value in space.items():
-        if isinstance(value, Mapping):
-            yield from _axes(value, f"{prefix}{key}.")
+        name = f"{prefix}{key}"
+        if _is_range(value):
+            yield name, _build(Range, value, f"search.space.{name}")
+        elif isinstance(value, Mapping):
+            yield from _axes(value, f"{name}.")
         else:
             _require(
                 isinstance(value, list) and bool(value),
-                f"space.{prefix}{key}",
+                f"search.space.{name}",
                 value,
-                "a list of values",
+                "a list of values, or a range such as {low: 1e-4, high: 1e-1, log: true}",
             )
-            yield f"{prefix}{key}", value
+            yield name, value
+
+
+def _is_range(value: object) -> bool:
+    return isinstance(value, Mapping) and not value.keys().isdisjoint({"low", "high"})
+
+
+def check_search_key(key: str) -> None:
+    """See that a dotted key of a search space is one that a trial can have a value of its own for.
+
+    Raises:
+        ConfigError: the configuration has no such key, or the search has no influence on it.
+    """
+    top = key.partition(".")[0]
+    if top in _FIXED_BEFORE_A_SEARCH:
+        raise ConfigError(f"search.space.{key}: {top} is the same for all trials")
+    schema: Any = Config
+    for name in key.split("."):
+        if get_origin(schema) is dict:
+            schema = get_args(schema)[1]
+            continue
+        hints = _hints(schema) if is_dataclass(schema) else {}
+        if name not in hints:
+            told, asked, meant = _unknown_key(key, _fields_at(key.rpartition(".")[0])).partition(
+                "; did you mean "
+            )
+            raise ConfigError(f"search.space.{told}{asked}" + (f"search.space.{meant}" if asked else ""))
+        schema = hints[name]
+        if get_origin(schema) is UnionType:
+            schema = get_args(schema)[0]
+
+
+# The parts of the data set are chosen before, and the numeric environment is the process's own.
+_FIXED_BEFORE_A_SEARCH: Final = (
+    *("name", "source", "dataset", "split", "preprocess", "search", "runtime", "published"),
+)
 
 
 @dataclass(frozen=True)
@@ -445,6 +581,7 @@ class Config:
             raise ConfigError(
                 f"training.early_stopping.monitor={monitor}: the split has no valid part to watch"
             )
+        self.search.axes()
         if self.search.space and not has_valid:
             raise ConfigError(f"search.name={self.search.name}: the split has no valid part to choose by")
         if self.training.gradient == "numerical" and self.dtype != "float64":
@@ -482,13 +619,28 @@ def compose(conf: Path, overrides: Sequence[str] = ()) -> Config:
 
     try:
         with initialize_config_dir(config_dir=str(conf.resolve()), version_base="1.3"):
-            composed = hydra_compose("config", overrides=list(overrides))
+            composed = hydra_compose("config", overrides=hydra_overrides(overrides))
     # Apart from Hydra's and OmegaConf's own: those of the YAML parser, and ValueError.
     except Exception as error:
         # Of a choice that is no text Hydra does not say which.
         place = f"{' '.join(overrides)}: " if str(error).startswith("Config group override") else ""
         raise ConfigError(place + told(error)) from error
     return check(composed)
+
+
+def hydra_overrides(overrides: Iterable[str]) -> list[str]:
+    """Overrides as Hydra needs them: ``search.space.KEY=VALUE`` also for a key that the space has not yet.
+
+    The value takes the place of what stands there: a list that of a range, and the other way round.
+    """
+    found = []
+    for override in overrides:
+        if match := re.match(r"(search\.space[\w.]*)=", override):
+            # Hydra would merge a mapping into a list, and fail.
+            found += [f"++{match[1]}=null", f"++{override}"]
+        else:
+            found.append(override)
+    return found
 
 
 def check(composed: DictConfig) -> Config:
@@ -544,7 +696,10 @@ def replace(config: Config, values: Mapping[str, Any]) -> Config:
     Raises:
         ConfigError: a key is unknown or a value not allowed there.
     """
-    changed = asdict(config)
+    try:
+        return cast("Config", _with(config, values, ""))
+    except _BelowPlainDataError:
+        changed = asdict(config)
     for key, value in values.items():
         *folders, last = key.split(".")
         place = changed
@@ -554,6 +709,33 @@ def replace(config: Config, values: Mapping[str, Any]) -> Config:
             raise ConfigError(f"{key}: no such key in the configuration")
         place[last] = value
     return _build(Config, changed, "")
+
+
+class _BelowPlainDataError(Exception):
+    """A key leads below a mapping or a value that is not set, where there is no dataclass to change."""
+
+
+def _with(node: Any, values: Mapping[str, Any], prefix: str) -> Any:  # noqa: ANN401  (any dataclass)
+    """A dataclass with other values at keys below it; whatever does not change is shared with `node`."""
+    hints = _hints(type(node))
+    by_field: dict[str, dict[str, Any]] = {}
+    for key, value in values.items():
+        name, _, rest = key.partition(".")
+        if name not in hints:
+            raise ConfigError(f"{prefix}{key}: no such key in the configuration")
+        by_field.setdefault(name, {})[rest] = value
+    changed = {}
+    for name, below in by_field.items():
+        new = (
+            _converted(hints[name], below.pop(""), f"{prefix}{name}") if "" in below else getattr(node, name)
+        )
+        if below and not is_dataclass(new):
+            raise _BelowPlainDataError
+        changed[name] = _with(new, below, f"{prefix}{name}.") if below else new
+    try:
+        return dataclass_replace(node, **changed)
+    except ConfigError as error:
+        raise ConfigError(f"{prefix}{error}") from None
 
 
 def experiment_overrides(params: DictConfig, name: str) -> list[str]:
@@ -609,12 +791,21 @@ def _checked(schema: type[T], given: DictConfig) -> T:
     return _build(schema, plain, "")
 
 
+def _hints(schema: Any) -> dict[str, Any]:  # noqa: ANN401  (any dataclass)
+    return _cached_hints(schema)
+
+
+@functools.cache
+def _cached_hints(schema: type) -> dict[str, Any]:
+    return get_type_hints(schema)
+
+
 def _build(schema: type[T], given: object, path: str) -> T:
     """An instance of a dataclass from plain YAML data, every name and type checked, nested ones included."""
     if not isinstance(given, dict):
         raise ConfigError(f"{path or 'the configuration'}={_shown(given)}: expected a mapping")
     prefix = f"{path}." if path else ""
-    hints = get_type_hints(schema)
+    hints = _hints(schema)
     unknown = [key for key in given if key not in hints]
     if unknown:
         raise ConfigError(_unknown_key(f"{prefix}{unknown[0]}", list(hints)))
@@ -642,7 +833,7 @@ def _converted(hint: Any, value: Any, path: str) -> Any:  # noqa: ANN401, PLR091
         return [_converted(get_args(hint)[0], item, f"{path}[{index}]") for index, item in enumerate(value)]
     if get_origin(hint) is dict and isinstance(value, dict):
         return {str(key): _converted(get_args(hint)[1], item, f"{path}.{key}") for key, item in value.items()}
-    if hint is Any:
+    if hint is Any or (hint is bool and isinstance(value, bool)):
         return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         with contextlib.suppress(OverflowError):
@@ -658,6 +849,7 @@ _KINDS: Final[Mapping[Any, str]] = {
     int: "a whole number",
     float: "a number",
     str: "text (in one line, without ${)",
+    bool: "true or false",
     list: "a list",
     dict: "a mapping",
 }
@@ -693,8 +885,6 @@ def _in_one_line(error: Exception) -> str:
 def _unknown_key(key: str, siblings: Sequence[str]) -> str:
     """What to say about a dotted key; `siblings` are the names that can stand in its last part's place."""
     folder, _, last = key.rpartition(".")
-    if folder.startswith("search.space"):
-        return f"{key}: not in the search space yet; put a + before it"
     if key == "experiment":
         return "experiment: no such key; a file in conf/experiment begins with # @package _global_"
     if last in siblings:
@@ -713,15 +903,15 @@ def _fields_at(folder: str) -> list[str]:
     """The names that the schema has below a dotted key, which may be empty; none below a single value."""
     hint: Any = Config
     for name in filter(None, folder.split(".")):
-        hint = get_args(hint)[1] if get_origin(hint) is dict else get_type_hints(hint).get(name)
+        hint = get_args(hint)[1] if get_origin(hint) is dict else _hints(hint).get(name)
         hint = get_args(hint)[0] if get_origin(hint) is UnionType else hint
         if not (is_dataclass(hint) or get_origin(hint) is dict):
             return []
-    return list(get_type_hints(hint)) if is_dataclass(hint) else []
+    return list(_hints(hint)) if is_dataclass(hint) else []
 
 
 def _schema_keys(schema: Any, prefix: str) -> Iterator[str]:  # noqa: ANN401  (any dataclass)
-    for key, hint in get_type_hints(schema).items():
+    for key, hint in _hints(schema).items():
         yield f"{prefix}{key}"
         if is_dataclass(hint):
             yield from _schema_keys(hint, f"{prefix}{key}.")
@@ -735,12 +925,14 @@ def _without_none(value: Any) -> Any:  # noqa: ANN401  (plain YAML data)
 
 def _flattened(entry: Mapping[Any, Any], prefix: str) -> Iterator[str]:
     for key, value in entry.items():
-        if isinstance(value, dict):
+        # A range is one value: it may take the place of a list.
+        if isinstance(value, dict) and not (prefix.startswith("search.space.") and _is_range(value)):
             yield from _flattened(value, f"{prefix}{key}.")
         else:
-            # ++ because a choice need not have the key (a search space has none); the schema knows if it may.
-            # Hydra refuses it for a choice itself, which stands at the top.
-            yield f"{'++' if prefix else ''}{prefix}{key}={_quoted(value)}"
+            # ++ because a choice need not have the key; the schema knows if it may. Hydra refuses it for a
+            # choice itself, which stands at the top; `compose` sees to search spaces.
+            mark = "++" if prefix and not prefix.startswith("search.space.") else ""
+            yield f"{mark}{prefix}{key}={_quoted(value)}"
 
 
 def _quoted(value: Any) -> str:  # noqa: ANN401  (plain YAML data)

@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from PIL import Image
 
 from pipeline.metrics import (
@@ -107,6 +107,9 @@ _MOST_LARGE_TILES: Final = 60
 _MOST_MARKED_EPOCHS: Final = 25
 _MOST_LISTED: Final = 12
 _MOST_BARS: Final = 10
+_MOST_VALUES_OF_AN_AXIS: Final = 12
+_MOST_TICKED_VALUES: Final = 6
+_DECADE: Final = 10.0
 _LOG_RATIO: Final = 30.0  # a loss that falls by more than this is drawn on a logarithmic axis
 
 
@@ -597,6 +600,258 @@ def grid_heat_maps(
     bar.set_label(f"{measure} (%)")
     bar.outline.set_visible(False)
     return _finished(figure)
+
+
+class SearchAxis(NamedTuple):
+    """One axis of a search, as the pictures of searches want it.
+
+    Attributes:
+        name: the searched key.
+        positions: float (trials,), where each trial lies: its value, or for values that are no numbers their
+            place among those listed.
+        labels: the listed values in words, for axes whose positions are places; empty for numbers.
+        log: whether the axis is logarithmic.
+    """
+
+    name: str
+    positions: Float64s
+    labels: Sequence[str] = ()
+    log: bool = False
+
+
+@_styled
+def search_axes(
+    axes: Sequence[SearchAxis], scores: Floats, *, title: str, subtitle: str, measure: str = "valid accuracy"
+) -> Figure:
+    """The score of every trial against each axis of its search, one panel for each, and the best of them.
+
+    Args:
+        axes: the axes, in their order.
+        scores: float (trials,), shares from 0 to 1; NaN for a trial that failed.
+        title: which experiment.
+        subtitle: which source; the number of trials is added.
+        measure: what a score is.
+
+    Returns:
+        A figure of up to three panels in a row. Trials far below the others are drawn at the lower edge.
+
+    Raises:
+        ValueError: the arrays differ in length, or there are none.
+    """
+    percent, best = _search_scores(axes, scores)
+    known = np.isfinite(percent)
+    figure = _new_figure(
+        title,
+        " · ".join([subtitle, _search_summary(axes, percent, best)]),
+        body=2.9 * math.ceil(len(axes) / 3),
+    )
+    across = min(len(axes), 3)
+    panels = figure.subplots(math.ceil(len(axes) / across), across, squeeze=False, sharey=True)
+    norm, clipped = _norm_of_scores(percent)
+    low, high = float(norm.vmin or 0), float(norm.vmax or 0)
+    bottom = low - 0.06 * (high - low)
+    heights = np.maximum(percent, bottom) if clipped else percent
+    size = 26.0 if known.sum() <= 100 else 12.0 if known.sum() <= 1000 else 4.0  # noqa: PLR2004  (trials)
+    for index, panel in enumerate(panels.flat):
+        if index >= len(axes):
+            panel.set_axis_off()
+            continue
+        axis = axes[index]
+        panel.scatter(
+            axis.positions[known],
+            heights[known],
+            s=size,
+            color=_BLUE,
+            alpha=0.45,
+            linewidths=0,
+            clip_on=False,
+        )
+        _draw_medians(panel, axis, heights, known)
+        if best is not None:
+            panel.plot(
+                axis.positions[best], percent[best], "o", markersize=9, mfc="none", mew=1.8, color=_VERMILION
+            )
+        _scale_search_axis(panel, axis)
+        panel.set_xlabel(_shortened(axis.name, 34))
+        if index % across == 0:
+            panel.set_ylabel(f"{measure} (%)")
+        if clipped:
+            panel.axhline(bottom, color=_LINE, linewidth=0.8, linestyle=":")
+    if clipped:
+        count = int((percent[known] < bottom).sum())
+        panels[0, 0].set_title(f"{count} below {bottom:.1f}% at the edge", color=_MUTED, fontsize=8.5)
+    return _finished(figure)
+
+
+def _draw_medians(panel: Axes, axis: SearchAxis, heights: Float64s, known: npt.NDArray[np.bool_]) -> None:
+    """Draw a line through the medians of the trials, by value or, of many values, by part of the axis."""
+    places = np.log10(axis.positions) if axis.log else axis.positions
+    values = np.unique(places[known])
+    if len(values) < 2:  # noqa: PLR2004  (a line)
+        return
+    if len(values) <= _MOST_VALUES_OF_AN_AXIS:
+        groups = [known & (places == value) for value in values]
+    else:
+        order = np.argsort(places[known], kind="stable")
+        parts = np.array_split(np.flatnonzero(known)[order], 8)
+        groups = [np.isin(np.arange(len(known)), part) for part in parts]
+    middles = [float(np.median(axis.positions[group])) for group in groups]
+    medians = [float(np.median(heights[group])) for group in groups]
+    panel.plot(middles, medians, color=_INK, linewidth=1.3, marker="_", markersize=9)
+
+
+def _scale_search_axis(panel: Axes, axis: SearchAxis) -> None:
+    """Ticks of one axis of a search along the horizontal axis of a panel."""
+    if axis.labels:
+        texts = [_shortened(text, 12) for text in axis.labels]
+        crowded = sum(map(len, texts)) + 2 * len(texts) > 24  # noqa: PLR2004  (letters that fit a panel)
+        if len(texts) <= _MOST_VALUES_OF_AN_AXIS:
+            panel.set_xticks(range(len(texts)), texts, rotation=40 if crowded else 0)
+        panel.set_xlim(-0.5, len(texts) - 0.5)
+        return
+    if axis.log:
+        panel.set_xscale("log")
+        low, high = float(axis.positions.min()), float(axis.positions.max())
+        panel.set_xlim(low / (high / low) ** 0.06, high * (high / low) ** 0.06)
+        subs = (1.0, 2.0, 5.0) if high / low < 300 else (1.0,)  # noqa: PLR2004  (about six ticks)
+        # Within less than an order of magnitude the locator would give up on powers.
+        ends = FixedLocator([low, high] if high > low else [low])
+        panel.xaxis.set_major_locator(LogLocator(subs=subs) if high / low >= _DECADE else ends)
+        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+        panel.xaxis.set_minor_formatter(NullFormatter())
+    elif len(values := _told_values(axis, 0.15)):
+        panel.set_xticks(values, [f"{value:g}" for value in values])
+        panel.margins(x=0.08)
+    else:
+        panel.xaxis.set_major_locator(MaxNLocator(nbins=5))
+
+
+@_styled
+def parallel_coordinates(
+    axes: Sequence[SearchAxis], scores: Floats, *, title: str, subtitle: str, measure: str = "valid accuracy"
+) -> Figure:
+    """A search with more axes than a map has: a line for every trial across them, to its score at the right.
+
+    Args:
+        axes: the axes, in their order.
+        scores: float (trials,), shares from 0 to 1; NaN for a trial that failed, which is not drawn.
+        title: which experiment.
+        subtitle: which source; the best trial is added.
+        measure: what a score is.
+
+    Returns:
+        A figure of one panel; better trials are darker and drawn above the others, the best stands out.
+
+    Raises:
+        ValueError: the arrays differ in length, or there are none.
+    """
+    percent, best = _search_scores(axes, scores)
+    figure = _new_figure(title, " · ".join([subtitle, _search_summary(axes, percent, best)]), body=4.3)
+    panel = figure.subplots()
+    panel.set_axis_off()
+    norm, _ = _norm_of_scores(percent)
+    low, high = float(norm.vmin or 0), float(norm.vmax or 1)
+    columns = [_shares(axis) for axis in axes] + [np.clip((percent - low) / (high - low), -0.04, 1)]
+    # Trials of equal values side by side, so that the lines show how many there are.
+    rank = np.argsort(np.argsort(percent, kind="stable"), kind="stable") / max(len(percent) - 1, 1) - 0.5
+    lines = np.stack(
+        [column + (0.05 * rank if axis.labels else 0) for column, axis in zip(columns, axes, strict=False)]
+        + [columns[-1]],
+        axis=1,
+    )
+    x = np.arange(len(columns))
+    order = [int(index) for index in np.argsort(percent, kind="stable") if np.isfinite(percent[index])]
+    many = len(order) > 200  # noqa: PLR2004  (lines)
+    for index in order[-2000:]:
+        colour = _SCORES(norm(percent[index]))
+        panel.plot(x, lines[index], color=colour, linewidth=0.6 if many else 1.1, alpha=0.55 if many else 0.8)
+    if best is not None:
+        panel.plot(x, lines[best], color=_VERMILION, linewidth=2.2, marker="o", markersize=4)
+    for place, axis in enumerate(axes):
+        panel.plot([place, place], [-0.04, 1.04], color=_LINE, linewidth=1)
+        for share, text in _marks(axis):
+            panel.annotate(
+                text,
+                (place, share),
+                (-4, 0),
+                textcoords="offset points",
+                ha="right",
+                va="center",
+                fontsize=8,
+                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.6},
+                zorder=5,
+            )
+        group, _, name = axis.name.rpartition(".")
+        panel.annotate(_shortened(name, 18), (place, 1.09), ha="center", weight="bold", fontsize=9)
+        panel.annotate(_shortened(group, 22), (place, 1.16), ha="center", color=_MUTED, fontsize=8)
+    last = len(axes)
+    panel.plot([last, last], [-0.04, 1.04], color=_LINE, linewidth=1)
+    panel.annotate(measure, (last, 1.09), ha="center", weight="bold", fontsize=9)
+    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+        text = f"{low + share * (high - low):.1f}%"
+        panel.annotate(text, (last, share), (5, 0), textcoords="offset points", va="center", fontsize=8)
+    panel.set_xlim(-0.35, last + 0.3)
+    panel.set_ylim(-0.08, 1.22)
+    return _finished(figure)
+
+
+def _shares(axis: SearchAxis) -> Float64s:
+    """Positions as shares of the way from the lowest to the highest."""
+    places = np.log10(axis.positions) if axis.log else np.asarray(axis.positions, dtype=np.float64)
+    low, high = (0.0, len(axis.labels) - 1.0) if axis.labels else (float(places.min()), float(places.max()))
+    return (places - low) / (high - low) if high > low else np.full(len(places), 0.5)
+
+
+def _told_values(axis: SearchAxis, apart: float) -> Float64s:
+    """The few values of an axis, where they are at least a share of its length apart; else none."""
+    values, firsts = np.unique(axis.positions, return_index=True)
+    few = 1 < len(values) <= _MOST_TICKED_VALUES
+    return values if few and float(np.diff(_shares(axis)[firsts]).min()) >= apart else values[:0]
+
+
+def _marks(axis: SearchAxis) -> list[tuple[float, str]]:
+    """Where values are written along an axis, as shares of it."""
+    if axis.labels:
+        count = len(axis.labels)
+        chosen = range(count) if count <= _MOST_VALUES_OF_AN_AXIS else (0, count - 1)
+        return [
+            (index / (count - 1) if count > 1 else 0.5, _shortened(axis.labels[index], 10))
+            for index in chosen
+        ]
+    low, high = float(axis.positions.min()), float(axis.positions.max())
+    if high <= low:
+        return [(0.5, f"{low:g}")]
+    if len(values := _told_values(axis, 0.06)):
+        shares = dict(zip(axis.positions.tolist(), _shares(axis).tolist(), strict=True))
+        return [(shares[value], f"{value:g}") for value in values.tolist()]
+    found = []
+    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
+        value = low * (high / low) ** share if axis.log else low + share * (high - low)
+        found.append((share, f"{value:.3g}"))
+    return found
+
+
+def _search_scores(axes: Sequence[SearchAxis], scores: Floats) -> tuple[Float64s, int | None]:
+    """Scores in percent, and the best trial's place; None where no trial has a score."""
+    if not axes or scores.ndim != 1 or any(axis.positions.shape != scores.shape for axis in axes):
+        raise ValueError(f"scores {scores.shape} do not fit {len(axes)} axes of other lengths")
+    percent = 100 * np.asarray(scores, dtype=np.float64)
+    if not np.isfinite(percent).any():
+        return percent, None
+    return percent, int(np.nanargmax(percent))
+
+
+def _search_summary(axes: Sequence[SearchAxis], percent: Float64s, best: int | None) -> str:
+    if best is None:
+        return "no trial has a score"
+    values = ", ".join(
+        f"{axis.name} " + (axis.labels[int(place)] if axis.labels else f"{place:g}")
+        for axis in axes
+        for place in (axis.positions[best],)
+    )
+    failed = int((~np.isfinite(percent)).sum())
+    notes = f"{len(percent)} trials" + (f", {failed} failed" if failed else "")
+    return f"{notes} · best {percent[best]:.2f}% at {values}"
 
 
 def _norm_of_scores(percentages: Floats) -> tuple[Normalize, bool]:

@@ -21,8 +21,6 @@ import os
 import platform
 import resource
 import sys
-import threading
-import time
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -84,7 +82,6 @@ _CONFLICTING: Final = ("NPY_ENABLE_CPU_FEATURES",)
 _active: str | None = None
 # What the environment said before the first tier changed it.
 _found: dict[str, str | None] = {}
-_watched: set[int] = set()
 
 
 def active() -> str | None:
@@ -156,22 +153,6 @@ def _restore() -> None:
         if name in before:
             os.environ[name] = before[name]
     _found.clear()
-
-
-def end_with_parent(parent: int, seconds_between_looks: float = 0.5) -> None:
-    """From now on, end this process once the process `parent`, which started it, is gone.
-
-    A worker whose driver was killed would otherwise wait for work for minutes, holding its memory.
-    """
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(seconds_between_looks)
-        os._exit(1)
-
-    if parent not in _watched:
-        _watched.add(parent)
-        threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
 
 
 def threads() -> int:

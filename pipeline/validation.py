@@ -23,6 +23,6 @@ def check_names(config: Config) -> None:
     ):
         if name not in registry:
             raise ConfigError(f"{key}={name}: unknown; one of {', '.join(registry)}")
-    for trial in search.trials(config):
-        training.check_names(trial.config)
-        memory.check(trial.config)
+    for each in search.foreseen(config):
+        training.check_names(each)
+        memory.check(each)

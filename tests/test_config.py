@@ -19,7 +19,16 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline import config as configuration
-from pipeline.config import Config, check, compose, experiment_overrides, read_config, read_dataset, to_yaml
+from pipeline.config import (
+    Config,
+    Range,
+    check,
+    compose,
+    experiment_overrides,
+    read_config,
+    read_dataset,
+    to_yaml,
+)
 from pipeline.errors import ConfigError
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -106,7 +115,16 @@ def _plain_config() -> dict[str, Any]:
             "step_loss": "before",
             "early_stopping": {"monitor": "valid_loss", "patience": 2, "min_delta": 0.0},
         },
-        "search": {"name": "grid", "seed": 0, "space": {"model": {"hidden": [[1], [2]]}}},
+        "search": {
+            "name": "optuna",
+            "seed": 0,
+            "space": {"model": {"hidden": [[1], [2]]}},
+            "trials": 9,
+            "factor": 3,
+            "minimum_epochs": 1,
+            "sampler": "tpe",
+            "batch": 3,
+        },
         "runtime": {"name": "portable"},
         "published": {
             "text": "so",
@@ -304,7 +322,15 @@ POSITIVE = "a positive number below 2**31"
         ("training.early_stopping.patience", [0, -1], POSITIVE),
         ("training.early_stopping.min_delta", [-1.0, NAN, INFINITE], "0 or more"),
         ("search.seed", [-1, 2**31], "0 or more below 2**31"),
-        ("search.space.model.hidden", [3, [], "x", None], "a list of values"),
+        (
+            "search.space.model.hidden",
+            [3, [], "x", None],
+            "a list of values, or a range such as {low: 1e-4, high: 1e-1, log: true}",
+        ),
+        ("search.trials", [0, -1, 2**31], POSITIVE),
+        ("search.factor", [0, 1], "2 or more below 2**31"),
+        ("search.minimum_epochs", [0, -1], POSITIVE),
+        ("search.batch", [0, -1], POSITIVE),
         ("published.train_accuracy", [-0.1, 1.1, 97.6, NAN], "0 <= accuracy <= 1"),
         ("published.valid_accuracy", [-0.1, 1.1, 97.6, NAN], "0 <= accuracy <= 1"),
         ("published.test_accuracy", [-0.1, 1.1, 97.6, NAN], "0 <= accuracy <= 1"),
@@ -357,7 +383,7 @@ def test_a_message_in_full() -> None:
                 "split.valid_fraction": 0.0,
                 "training.early_stopping.monitor": None,
             },
-            "search.name=grid: the split has no valid part to choose by",
+            "search.name=optuna: the split has no valid part to choose by",
         ),
         (
             {"training.gradient": "numerical"},
@@ -463,7 +489,7 @@ def test_names_that_yaml_readers_disagree_about(tmp_path: Path) -> None:
 def test_values_that_are_not_set_are_not_written() -> None:
     config = check(OmegaConf.create(remove(plain_config(), "published")))
     assert "null" not in to_yaml(config)
-    assert "epochs" not in to_yaml(config).replace("every_epochs", "")
+    assert "epochs" not in to_yaml(config).replace("every_epochs", "").replace("minimum_epochs", "")
 
 
 def test_a_null_among_the_values_of_a_search_is_written() -> None:
@@ -488,6 +514,75 @@ def test_the_axes_of_a_search_stand_in_their_order() -> None:
         ("model.activation", ["relu"]),
         ("seed", [1]),
     ]
+
+
+RATE = "search.space.optimizer.learning_rate"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "axes"),
+    [
+        ([f"{RATE}=[1e-3,1e-4]"], {"optimizer.learning_rate": [1e-3, 1e-4]}),
+        ([f"++{RATE}=[1e-3,1e-4]"], {"optimizer.learning_rate": [1e-3, 1e-4]}),
+        (
+            [f"{RATE}={{low: 1e-4, high: 0.1, log: true}}"],
+            {"optimizer.learning_rate": Range(1e-4, 0.1, log=True)},
+        ),
+        ([f"{RATE}=[1]", f"{RATE}={{low:1,high:2}}"], {"optimizer.learning_rate": Range(1.0, 2.0)}),
+        ([f"{RATE}={{low:1,high:2}}", f"{RATE}.high=3"], {"optimizer.learning_rate": Range(1.0, 3.0)}),
+        (
+            [f"{RATE}={{low:1,high:2,log:true}}", f"{RATE}={{low:3,high:4}}"],
+            {"optimizer.learning_rate": Range(3.0, 4.0)},
+        ),
+        ([f"{RATE}={{low:1,high:2}}", f"{RATE}=[1]"], {"optimizer.learning_rate": [1]}),
+        (["search.space={seed:[1,2]}"], {"seed": [1, 2]}),
+        (
+            ["search.space.model.hidden=[[1],[2]]", "search.space.model.activation=[relu]"],
+            {"model.hidden": [[1], [2]], "model.activation": ["relu"]},
+        ),
+    ],
+)
+def test_a_search_space_is_overridden_without_a_plus(overrides: list[str], axes: dict[str, Any]) -> None:
+    found = compose(CONF, ["search=grid", "split=mnist_50_10_10", *overrides])
+    assert found.search.axes() == axes
+    # And from params.yaml, where one key may take the place of the other kind.
+    again = compose(CONF, ["experiment=cifar10_grid", f"{RATE}=[3]"])
+    assert again.search.axes()["optimizer.learning_rate"] == [3]
+    assert len(again.search.axes()) == 3
+
+
+def test_a_range_in_params_takes_the_place_of_a_list() -> None:
+    entry = {
+        "dataset": "cifar10",
+        "search": {"space": {"optimizer": {"learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}}}},
+    }
+    given = OmegaConf.create({"experiments": {"cifar10_grid": entry}})
+    found = compose(CONF, experiment_overrides(given, "cifar10_grid")).search.axes()
+    assert found["optimizer.learning_rate"] == Range(1e-4, 1e-2, log=True)
+    assert list(found) == ["model.hidden", "optimizer.learning_rate", "regularizer.strength"]
+
+
+@pytest.mark.parametrize(
+    ("axis", "said"),
+    [
+        ({"low": 2, "high": 1}, ".high=1.0: expected more than low=2"),
+        ({"low": 1}, ".high: a value is needed and none is given"),
+        ({"low": 0, "high": 1, "log": True}, ".low=0.0: expected a positive number, as log=true"),
+        ({"low": 0, "high": 1, "log": "yes"}, ".log=yes: expected true or false"),
+        ({"low": 0, "high": INFINITE}, ".high=inf: expected a finite number"),
+        ({"low": 0, "high": 1, "step": 0}, ".step=0.0: expected a positive number, or null"),
+        ({"low": 1, "high": 2, "step": 1, "log": True}, ".step=1.0: expected null, as log=true"),
+        ({"low": 1, "high": 2, "step": 1, "count": 2}, ".count=2: expected null, as step is given"),
+        ({"low": 1.5, "high": 2, "integer": True}, ".low=1.5: expected a whole number, as integer=true"),
+        ({"low": 1, "high": 2, "count": 1}, ".count=1: expected 2 or more below 2**31, or null"),
+        ({"low": 1, "high": 2, "counts": 3}, ".counts: no such key; did you mean " + RATE + ".count?"),
+        ({"low": 0, "high": 1, "step": 1e-9}, ".high=1.0: expected fewer values, below a million"),
+    ],
+)
+def test_a_range_that_cannot_be_meant_is_told_in_one_line(axis: dict[str, Any], said: str) -> None:
+    assert (
+        complaint(put(plain_config(), "search.space", {"optimizer": {"learning_rate": axis}})) == RATE + said
+    )
 
 
 def test_what_a_configuration_says_of_itself() -> None:
@@ -559,11 +654,6 @@ def test_composing_gives_the_defaults_and_the_overrides() -> None:
         (
             ["loss=cross"],
             "loss=cross: no such choice; one of cross_entropy, half_squared_error, squared_error",
-        ),
-        (["search.space.seed=[1]"], "search.space.seed: not in the search space yet; put a + before it"),
-        (
-            ["+search.space.optimizer.learning_rate=[1]", "search.space.model.hidden=[[1]]"],
-            "search.space.model.hidden: not in the search space yet; put a + before it",
         ),
         (["seed=1,2"], "seed=1,2: several values: add -m for a run with each, or quote them"),
         (["seed=range(1,3)"], "seed=range(1,3): several values: add -m for a run with each, or quote them"),

@@ -22,6 +22,7 @@ from pipeline.__main__ import _signalled, main
 from pipeline.config import compose, read_config
 from pipeline.errors import ConfigError
 from pipeline.layout import Layout
+from pipeline.storage import read_csv
 
 ROOT = Path(__file__).resolve().parent.parent
 Run = Callable[..., Any]
@@ -109,10 +110,49 @@ def test_the_example_of_a_command_can_be_meant(
     monkeypatch.setenv("COLUMNS", "500")
     example = re.search(r"Example: pipeline (.+)", cli(command, "--help").out)
     assert example is not None
-    if command in {"fetch", "source"}:  # which would download, and would work
+    # They would download, would work, and would become another program.
+    if command in {"fetch", "source", "worker"}:
         return
     ended = cli(*example[1].split())
     assert ended.code != 2 or "lists no such experiment" in ended.err, ended.err
+
+
+@pytest.mark.usefixtures("composed")
+@pytest.mark.parametrize("flag", [["--engine", "spark"], ["--engine=spark"]])
+@pytest.mark.parametrize("before", [True, False])
+def test_the_engine_of_a_search_is_a_flag_of_train(
+    cli: Run, monkeypatch: pytest.MonkeyPatch, flag: list[str], *, before: bool
+) -> None:
+    # Put back afterwards: the flag sets it for good.
+    monkeypatch.setenv("PIPELINE_ENGINE", "local")
+    assert cli("split", "tiny_grid").code == 0
+    arguments = [*flag, "tiny_grid"] if before else ["tiny_grid", *flag]
+    ended = cli("train", *arguments)
+    assert (ended.code, said(ended)) == (
+        2,
+        "PIPELINE_ENGINE=spark: no such engine; one of local, dask, ray",
+    )
+    ended = cli("train", "experiment=tiny_grid", *flag)
+    assert (ended.code, "one of local, dask, ray" in ended.err) == (2, True)
+    assert said(cli("train", "tiny_grid", "--engine")) == "--engine: expected local, dask or ray"
+
+
+def test_a_search_space_is_overridden_on_the_command_line_without_a_plus(cli: Run, parsed: Layout) -> None:
+    space = "search.space.optimizer.learning_rate"
+    ended = cli(
+        *("train", "experiment=tiny_grid", f"{space}={{low: 0.01, high: 1, log: true, count: 3}}"),
+        "search.space.model.activation=[tanh]",
+    )
+    assert ended.code == 0, ended.err
+    (folder,) = (path.parent for path in (parsed.root / "runs").rglob("trials.csv"))
+    rows = read_csv(folder / "trials.csv")
+    assert [row["optimizer.learning_rate"] for row in rows] == ["0.01", "0.1", "1.0"] * 2
+    assert {row["model.activation"] for row in rows} == {"tanh"}
+    assert (folder / "plots" / "search_parallel.png").is_file() is False
+
+    ended = cli("train", "experiment=tiny_grid", "search.space.optimizer.lerning_rate=[1]")
+    wrong, meant = "search.space.optimizer.lerning_rate", "search.space.optimizer.learning_rate"
+    assert (ended.code, said(ended)) == (2, f"{wrong}: no such key; did you mean {meant}?")
 
 
 def test_version(cli: Run) -> None:

@@ -20,7 +20,6 @@ from pipeline.layout import Results
 from pipeline.nn.optimizers import OPTIMIZERS
 from pipeline.preprocessing import Statistics
 from pipeline.stages import train as train_stage
-from pipeline.stages.state import TrialLog
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
 COUNT = 2000
@@ -142,25 +141,17 @@ def test_what_fits_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("room", "workers"), [(10, 4), (4, 4), (3, 3), (1, 1)])
 def test_no_more_trials_run_side_by_side_than_there_is_memory_for(
-    room: int, workers: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    room: int, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[int] = []
     monkeypatch.setenv(train_stage.WORKERS_VARIABLE, "4")
     monkeypatch.setattr(runtime, "memory_bytes", lambda: room * 1000 + 999)
-
-    def run(_: object, __: object, workers: int) -> list[search.Outcome]:
-        asked.append(workers)
-        return []
-
-    monkeypatch.setattr(search, "run", run)
-    train_stage._search([], lambda _: 0.0, "name", 1000, TrialLog(tmp_path / "log"))
-    assert asked == [workers]
+    assert train_stage._side_by_side(1000) == workers
 
 
 def test_a_trial_keeps_one_checkpoint_and_not_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     # Each holds the parameters several times over, and a run has one for every epoch.
     class Weights:
-        result = None
+        result, epoch = None, 0
 
     alive: weakref.WeakSet[Weights] = weakref.WeakSet()
     most = 0
@@ -178,7 +169,7 @@ def test_a_trial_keeps_one_checkpoint_and_not_all_of_them(monkeypatch: pytest.Mo
     monkeypatch.setattr(train_stage, "train", checkpoints)
     found = {"valid": training.Evaluation(0.0, 0.5)}
     monkeypatch.setattr(train_stage, "evaluate_parts", lambda *_: found)
-    assert train_stage._TrialTask(Path(), Results(Path()), os.getpid())(composed()) == 0.5
+    assert train_stage._TrialTask(Path(), Results(Path()), None, None)(composed(), search.Trial(0, {})) == 0.5
     assert most == 2  # the former one, and the one that takes its place
 
 

@@ -207,6 +207,33 @@ def grid(*sizes: int, missing: float = 0.1) -> Figure:
     return plots.grid_heat_maps(labels, scores, title=TITLE, subtitle=SUBTITLE)
 
 
+def searched(count: int, axes: int) -> tuple[list[plots.SearchAxis], Array]:
+    """Draws over axes of all kinds, and scores that depend on the first of them; the first few failed."""
+    random = np.random.default_rng(count)
+    rates = 10.0 ** random.uniform(-4, -1, count)
+    kinds = [
+        plots.SearchAxis("optimizer.learning_rate", rates, log=True),
+        plots.SearchAxis(
+            "model.hidden", random.integers(0, 4, count) * 1.0, ["50", "100", "100-50", "9-9-9-9"]
+        ),
+        plots.SearchAxis("training.batch_size", random.integers(10, 300, count) * 1.0),
+        plots.SearchAxis("regularizer.strength", random.choice([0.75, 1.0, 1.25], count)),
+        plots.SearchAxis("model.activation", random.integers(0, 3, count) * 1.0, ["relu", "sigmoid", "tanh"]),
+    ]
+    scores = 0.9 - 0.05 * (np.log10(rates) + 2.3) ** 2 + random.normal(0, 0.01, count)
+    scores[rates > 0.08] = 0.1
+    scores[: count // 10] = np.nan
+    return kinds[:axes], scores
+
+
+def search_axes(count: int, axes: int) -> Figure:
+    return plots.search_axes(*searched(count, axes), title=TITLE, subtitle=SUBTITLE)
+
+
+def parallel(count: int, axes: int) -> Figure:
+    return plots.parallel_coordinates(*searched(count, axes), title=TITLE, subtitle=SUBTITLE)
+
+
 FIGURES: dict[str, Callable[[], Figure]] = {
     **{f"curves of {count}": lambda count=count: curves(history(count)) for count in (1, 2, 17, 100)},  # type: ignore[misc]  # a default binds the loop's value
     "curves, rate falls": lambda: curves(history(12, rate=0.5)),
@@ -265,6 +292,18 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "grid of five": lambda: grid(2, 3, 1, 2, 2),
     "grid, large": lambda: grid(2, 4, 12),
     "grid, nothing known": lambda: grid(2, 3, missing=1),
+    **{f"grid or draws, {axes} axes": lambda axes=axes: search_axes(150, axes) for axes in (1, 2, 3, 5)},  # type: ignore[misc]  # the same
+    "grid or draws, two trials": lambda: search_axes(2, 3),
+    "grid or draws, many trials": lambda: search_axes(3000, 3),
+    "grid or draws, nothing known": lambda: plots.search_axes(
+        searched(5, 2)[0], np.full(5, np.nan), title=TITLE, subtitle=SUBTITLE
+    ),
+    **{f"parallel, {axes} axes": lambda axes=axes: parallel(150, axes) for axes in (3, 5)},  # type: ignore[misc]  # the same
+    "parallel, two trials": lambda: parallel(2, 4),
+    "parallel, many trials": lambda: parallel(400, 4),
+    "parallel, nothing known": lambda: plots.parallel_coordinates(
+        searched(5, 3)[0], np.full(5, np.nan), title=TITLE, subtitle=SUBTITLE
+    ),
 }
 
 
@@ -325,6 +364,8 @@ AGAIN = [
     "7 disagreements",
     "2 predictions",
     "grid of two",
+    "grid or draws, 3 axes",
+    "parallel, 3 axes",
 ]
 
 
@@ -577,6 +618,16 @@ def test_further_axes_show_their_best() -> None:
     assert [text.get_text() for text in figure.axes[1].texts] == ["0.0", "40.0", "0.0", "0.0"]
 
 
+@pytest.mark.parametrize("draw_search", [plots.search_axes, plots.parallel_coordinates])
+def test_the_best_of_a_search_is_named_and_what_failed_counted(draw_search: Callable[..., Figure]) -> None:
+    axes, scores = searched(40, 3)
+    best = int(np.nanargmax(scores))
+    text = " ".join(told(draw_search(axes, scores, title=TITLE, subtitle=SUBTITLE)))
+    assert "40 trials, 4 failed" in text
+    assert f"best {100 * scores[best]:.2f}% at optimizer.learning_rate {axes[0].positions[best]:g}" in text
+    assert f"model.hidden {axes[1].labels[int(axes[1].positions[best])]}" in text
+
+
 def test_letters_that_the_font_lacks_become_question_marks() -> None:
     figure = sheet(2, ["お o", "two\nlines"])
     assert {"? o", "two lines"} <= set(told(figure))
@@ -681,6 +732,8 @@ def test_among_many_classes_the_actual_one_is_always_drawn() -> None:
         lambda: plots.predictions(
             images(1, (4, 4, 1)), ["a"], np.ones((1, 3)), [3], ["a", "b", "c"], title=TITLE, subtitle=SUBTITLE
         ),
+        lambda: plots.search_axes(searched(5, 2)[0], np.ones(4), title=TITLE, subtitle=SUBTITLE),
+        lambda: plots.parallel_coordinates([], np.ones(4), title=TITLE, subtitle=SUBTITLE),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(call: Callable[[], Figure]) -> None:

@@ -80,11 +80,9 @@ def test_every_experiment_composes_and_names_itself(experiment: str, source: str
     [(path.parent.name, path.stem) for path in sorted(CONF.glob("*/*.yaml"))],
 )
 def test_every_file_in_conf_can_be_chosen(group: str, option: str) -> None:
-    needs = {"search=grid": ["search.space={seed:[1,2]}", "split=mnist_50_10_10"]}.get(
-        f"{group}={option}", []
-    )
-    if group == "search" and option == "grid":
-        needs = ["+search.space.seed=[1,2]", "split=mnist_50_10_10"]
+    needs: list[str] = []
+    if group == "search" and option != "none":
+        needs = ["search.space.seed={low: 0, high: 99, integer: true}", "split=mnist_50_10_10"]
     if group == "training" and option == "numerical":
         needs = ["dtype=float64"]
     check_names(configuration.compose(CONF, [f"{group}={option}", "source=official", *needs]))

@@ -1,7 +1,6 @@
 """repro: run what `dvc repro` would, independent experiments side by side."""
 
 import argparse
-import math
 import os
 import subprocess
 
@@ -59,7 +58,7 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
             weights=work,
             root=layout.root,
             # A search runs alone, on as many cores as the other jobs would have.
-            environment={"PIPELINE_WORKERS": str(options.jobs), **os.environ},
+            environment={"PIPELINE_WORKERS": str(options.jobs), "PIPELINE_THREADS": "1", **os.environ},
             report=say,
         )
     finally:
@@ -76,7 +75,8 @@ def _work(layout: Layout) -> tuple[dict[str, float], set[str]]:
     differences a loss at either side of each parameter, of which the vectorised ones save all but a 60th.
     """
     from pipeline import config as configuration  # noqa: PLC0415  (not needed for --help)
-    from pipeline.training import network_of, total_steps  # noqa: PLC0415  (the same)
+    from pipeline import search  # noqa: PLC0415  (the same)
+    from pipeline.training import network_of, steps_per_epoch, total_steps  # noqa: PLC0415  (the same)
 
     params = configuration.read_params(layout.params)
     work, searches = {}, set()
@@ -90,10 +90,11 @@ def _work(layout: Layout) -> tuple[dict[str, float], set[str]]:
         except PipelineError:
             # Its compose stage will say what is wrong.
             continue
-        trials = math.prod(len(values) for values in config.search.axes().values())
+        epochs = -(-steps // steps_per_epoch(count, config.training.batch_size))
+        trials = search.planned(config.search, epochs)
         is_numerical = config.training.gradient == "numerical"
         image = parameters**2 / 15 if is_numerical else 6 * parameters
         work[f"train@{experiment}"] = float(trials * steps * config.training.batch_size * image)
-        if trials > 1:
+        if search.is_search(config.search):
             searches.add(f"train@{experiment}")
     return work, searches

@@ -11,7 +11,7 @@ from pipeline.errors import FormatError
 from pipeline.layout import Layout, Results
 from pipeline.nn.arrays import Floats, Integers
 from pipeline.progress import say
-from pipeline.search import Outcome
+from pipeline.search import Tried
 from pipeline.stages.data import load_parts
 from pipeline.storage import read_csv, read_parameters, write_arrays, write_csv, write_json
 from pipeline.training import Evaluator, evaluate_parts, network_of
@@ -28,26 +28,32 @@ def inputs(layout: Layout, config: Config) -> list[Path]:
     ]
 
 
+def read_trials(config: Config, results: Results) -> list[Tried]:
+    """What the search tried, from trials.csv.
+
+    Raises:
+        PipelineError: trials.csv is missing, damaged, or of another search.
+    """
+    rows = read_csv(results.trials)
+    try:
+        return search.read_rows(config, rows)
+    except (KeyError, ValueError) as error:
+        raise FormatError(f"{results.trials}: not a table of trials: {error}") from None
+    except FormatError as error:
+        raise FormatError(
+            f"{results.trials}: {error}; train it again: dvc repro train@{config.name}"
+        ) from None
+
+
 def trained_config(config: Config, results: Results) -> Config:
     """The configuration whose parameters were kept: the best trial's, or the only one.
 
     Raises:
         PipelineError: trials.csv is missing, damaged, or of another search.
     """
-    trials = search.trials(config)
-    try:
-        outcomes = [
-            Outcome(int(row["trial"]), float(row["valid_accuracy"] or "nan"), row["error"])
-            for row in read_csv(results.trials)
-        ]
-    except (KeyError, ValueError) as error:
-        raise FormatError(f"{results.trials}: not a table of trials: {error}") from None
-    if [outcome.number for outcome in outcomes] != [trial.number for trial in trials]:
-        raise FormatError(
-            f"{results.trials}: expected the configuration's {len(trials)} trials, found {len(outcomes)};"
-            f" train it again: dvc repro train@{config.name}"
-        )
-    return trials[search.best(outcomes).number].config
+    tried = read_trials(config, results)
+    best = search.best([each.outcome for each in tried])
+    return search.configured(config, tried[best.number].trial.values)
 
 
 def run(layout: Layout, config: Config, results: Results) -> None:

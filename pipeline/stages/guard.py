@@ -80,6 +80,11 @@ def remember_code() -> None:
     _STARTED_WITH.update(_code())
 
 
+def remembers_code() -> bool:
+    """Whether `remember_code` was called in this process."""
+    return bool(_STARTED_WITH)
+
+
 def _code() -> dict[Path, str]:
     return {path: _digest(path) for path in _PACKAGE.rglob("*.py") if path != _COMMAND_LINE}
 

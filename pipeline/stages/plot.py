@@ -1,16 +1,16 @@
 """plot: draw an experiment's pictures into its plots folder."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from pipeline import images, metrics, plots, search
-from pipeline.config import Config
+from pipeline.config import Axis, Config, Range
 from pipeline.layout import Layout, Results
 from pipeline.progress import say
-from pipeline.stages.evaluate import trained_config
+from pipeline.stages.evaluate import read_trials, trained_config
 from pipeline.storage import atomic_write, read_arrays, read_csv, read_parameters
 from pipeline.training import initial_parameters, network_of
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MISTAKES: Final = 40
+_MOST_AXES_OF_A_MAP: Final = 2
+_LOG_RATIO: Final = 30.0  # listed numbers further apart than this are drawn on a logarithmic axis
 
 
 def inputs(layout: Layout, config: Config) -> list[Path]:
@@ -67,8 +69,8 @@ def _figures(layout: Layout, config: Config, results: Results) -> Iterator[tuple
     )
     yield "first_layer_weights", _weights(config, results, title, subtitle)
     yield from _test_figures(layout, config, results)
-    if len(search.trials(config)) > 1:
-        yield "search", _search_map(config, results, title, subtitle)
+    if search.is_search(config.search):
+        yield from _search_figures(config, results, title, subtitle)
 
 
 def _weights(config: Config, results: Results, title: str, subtitle: str) -> "Figure":
@@ -115,12 +117,37 @@ def _test_figures(layout: Layout, config: Config, results: Results) -> Iterator[
     )
 
 
-def _search_map(config: Config, results: Results, title: str, subtitle: str) -> "Figure":
-    axes = {name: [_label(value) for value in values] for name, values in config.search.axes().items()}
-    scores = np.array([float(row["valid_accuracy"] or "nan") for row in read_csv(results.trials)])
-    return plots.grid_heat_maps(
-        axes, scores.reshape([len(values) for values in axes.values()]), title=title, subtitle=subtitle
-    )
+def _search_figures(
+    config: Config, results: Results, title: str, subtitle: str
+) -> Iterator[tuple[str, "Figure"]]:
+    tried = read_trials(config, results)
+    scores = np.array([each.outcome.valid_accuracy for each in tried])
+    lists = {name: values for name, values in config.search.axes().items() if isinstance(values, list)}
+    if config.search.name == "grid" and len(lists) == len(config.search.axes()):
+        labels = {name: [_label(value) for value in values] for name, values in lists.items()}
+        shaped = scores.reshape([len(values) for values in labels.values()])
+        yield "search", plots.grid_heat_maps(labels, shaped, title=title, subtitle=subtitle)
+    axes = [
+        _search_axis(name, axis, [each.trial.values[name] for each in tried])
+        for name, axis in config.search.axes().items()
+        if not isinstance(axis, list) or len(axis) > 1
+    ]
+    yield "search_axes", plots.search_axes(axes, scores, title=title, subtitle=subtitle)
+    if len(axes) > _MOST_AXES_OF_A_MAP:
+        yield "search_parallel", plots.parallel_coordinates(axes, scores, title=title, subtitle=subtitle)
+
+
+def _search_axis(name: str, axis: Axis, values: Sequence[Any]) -> plots.SearchAxis:
+    """An axis as the pictures want it: numbers by their size, anything else by its place in the list."""
+    if isinstance(axis, Range):
+        return plots.SearchAxis(name, np.array(values, dtype=np.float64), log=axis.log)
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in axis)
+    if numbers and len(set(axis)) > 1 and np.isfinite(axis).all():
+        low, high = min(axis), max(axis)
+        log = low > 0 and high / low >= _LOG_RATIO
+        return plots.SearchAxis(name, np.array(values, dtype=np.float64), log=log)
+    places = np.array([axis.index(value) for value in values], dtype=np.float64)
+    return plots.SearchAxis(name, places, labels=[_label(value) for value in axis])
 
 
 def _label(value: object) -> str:

@@ -8,12 +8,13 @@ another one, and the work starts anew. A damaged state is discarded with a line 
 import contextlib
 import hashlib
 import json
+import os
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -26,11 +27,14 @@ from pipeline.stages import guard
 from pipeline.storage import Array, explained, read_arrays, read_bytes, write_arrays
 from pipeline.training import Best, Checkpoint
 
+if TYPE_CHECKING:
+    from io import FileIO
+
 _SLOT: Final = "optimizer_"
 _SHARE: Final = 20  # a state is saved when saving took less than this part of the time since the last one
 _FORGOTTEN_AFTER_SECONDS: Final = 30 * 24 * 3600
 _MAXIMUM_LOG_BYTES: Final = 2**28
-_CHECKSUM_DIGITS: Final = 8
+_SECONDS_BETWEEN_SYNCS: Final = 1.0
 
 
 def state_key(config: Config, inputs: Sequence[Path]) -> str:
@@ -155,16 +159,20 @@ class TrialLog:
 
     Args:
         path: the file; its name should hold the key.
+        clock: seconds from any fixed moment.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self.path = path
+        self._clock = clock
+        self._file: FileIO | None = None
+        self._synced_at = -float("inf")
 
     def read(self) -> list[Outcome]:
-        """The outcomes so far, the first of each trial, in the order in which they came in."""
+        """The outcomes so far as they came in: the first of each trial and number of epochs."""
         if not self.path.exists():
             return []
-        found: dict[int, Outcome] = {}
+        found: dict[tuple[int, int | None], Outcome] = {}
         damaged = 0
         try:
             lines = read_bytes(self.path, maximum_bytes=_MAXIMUM_LOG_BYTES).split(b"\n")
@@ -177,13 +185,13 @@ class TrialLog:
             if outcome is None:
                 damaged += 1
             else:
-                found.setdefault(outcome.number, outcome)
+                found.setdefault((outcome.number, outcome.epochs), outcome)
         if damaged:
             say(f"{self.path}: lines damaged or cut off: {damaged}; their trials run again")
         return list(found.values())
 
     def append(self, outcome: Outcome) -> None:
-        """Add a finished trial; what was appended survives the end of this process, however it ends.
+        """Add a finished trial; it survives the end of this process at once, and of the machine in a second.
 
         Raises:
             PipelineError: the disk is full and the like.
@@ -192,12 +200,25 @@ class TrialLog:
         # The line end before it ends a line that a kill cut off.
         line = b"\n%08x %s\n" % (zlib.crc32(text), text)
         with explained("write", self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab", buffering=0) as file:
-                file.write(line)
+            if self._file is None:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = self.path.open("ab", buffering=0)
+            self._file.write(line)
+            now = self._clock()
+            if now - self._synced_at >= _SECONDS_BETWEEN_SYNCS:
+                os.fsync(self._file.fileno())
+                self._synced_at = now
+
+    def close(self) -> None:
+        """Let go of the file once it is on the disk."""
+        if self._file is not None:
+            with explained("write", self.path), self._file as file:
+                os.fsync(file.fileno())
+            self._file = None
 
     def remove(self) -> None:
         """Forget the search."""
+        self.close()
         _remove(self.path)
 
 

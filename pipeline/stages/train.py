@@ -1,25 +1,31 @@
 """train: search where the configuration asks for it, then train, and save parameters and history."""
 
+import contextlib
 import math
 import os
+import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import joblib
 
-from pipeline import memory, runtime, search
+from pipeline import engines, memory, runtime, search
 from pipeline.config import Config
+from pipeline.engines import Engine
 from pipeline.errors import ConfigError, PipelineError, UsageError
 from pipeline.layout import Layout, Results
-from pipeline.progress import progress, say
+from pipeline.progress import Progress, progress, say
 from pipeline.search import Outcome, Trial
+from pipeline.stages import passport
 from pipeline.stages.data import Parts, load_parts
+from pipeline.stages.passport import Passport
 from pipeline.stages.state import TrainingState, TrialLog, discard_old, state_key
 from pipeline.storage import write_csv, write_parameters
 from pipeline.training import (
     Checkpoint,
+    Examples,
     best_value,
     evaluate_parts,
     network_of,
@@ -42,25 +48,75 @@ WORKERS_VARIABLE = "PIPELINE_WORKERS"
 
 @dataclass(frozen=True)
 class _TrialTask:
-    """Trains one configuration on data that every process maps for itself; only paths travel."""
+    """Trains one configuration on data that every process maps for itself; only paths travel.
+
+    Attributes:
+        parsed: the folder of the data set.
+        results: where the split is.
+        passport: what a worker elsewhere has to have in common with this process; None on this machine.
+        states: the beginning of the paths at which trials wait for their next round; None where there is one.
+    """
 
     parsed: Path
     results: Results
-    driver: int
+    passport: Passport | None
+    states: Path | None
 
-    def __call__(self, config: Config) -> float:
-        if os.getpid() != self.driver:
-            runtime.end_with_parent(self.driver)
-        parts = load_parts(self.parsed, self.results)
+    def prepare(self) -> None:
+        """See that this process is fit for the work.
+
+        Raises:
+            PipelineError: it is not.
+        """
+        if self.passport is not None:
+            passport.check(self.passport)
+
+    def __call__(self, config: Config, trial: Trial) -> float:
+        self.prepare()
+        parts = load_parts(self._here(self.parsed), Results(self._here(self.results.split).parent))
         # Only early stopping looks at the valid part before the end.
         early = config.training.early_stopping.monitor is not None
         watched = {"valid": parts.valid} if early else {}
+        # Where the round before left off, or from the start: the bits are the same.
+        state = self.state(trial.number)
+        begun = state.load() if state is not None else None
+        if begun is not None and trial.epochs is not None and begun.epoch > trial.epochs:
+            begun = None
         # One checkpoint at a time: each holds the parameters several times over.
-        (last,) = deque(train(config, parts.train, watched, parts.statistics), maxlen=1)
+        (last,) = deque(_until(trial.epochs, config, parts, watched, begun), maxlen=1)
+        if state is not None and trial.epochs is not None:
+            state.save(last)
         if early:
             return best_value(last)
         final = evaluate_parts(config, last.result, parts.statistics, {"valid": parts.valid})
         return final["valid"].accuracy
+
+    def state(self, number: int) -> TrainingState | None:
+        """Where a trial is kept from one round to the next, on machines that share the folder."""
+        if self.states is None:
+            return None
+        return TrainingState(self.states.with_name(f"{self.states.name}-{number}.npz"))
+
+    def _here(self, path: Path) -> Path:
+        return path if self.passport is None else passport.located(path, self.passport.root)
+
+
+def _until(
+    epochs: int | None,
+    config: Config,
+    parts: Parts,
+    watched: Mapping[str, Examples],
+    begun: Checkpoint | None,
+) -> Iterator[Checkpoint]:
+    """The checkpoints of a training from where it begins up to a number of epochs; None: to the end."""
+    if begun is not None:
+        yield begun
+        if begun.epoch == epochs:
+            return
+    for checkpoint in train(config, parts.train, watched, parts.statistics, begun):
+        yield checkpoint
+        if checkpoint.epoch == epochs:
+            return
 
 
 def inputs(layout: Layout, config: Config) -> list[Path]:
@@ -85,65 +141,160 @@ def run(layout: Layout, config: Config, results: Results) -> None:
             f"dataset.sources.{config.source}.classes: {len(config.classes)} names, but {parsed} has"
             f" the label {highest}"
         )
-    trials = search.trials(config)
     if not len(parts.valid) and (config.search.space or config.training.early_stopping.monitor):
         raise ConfigError(
             f"{config.name}: the valid part is empty, and a search or early stopping needs one (see split)"
         )
-    needed_bytes = max(memory.check(trial.config) for trial in trials)
+    needed_bytes = max(memory.check(each) for each in search.foreseen(config))
     # Where an interrupted run of the same work left off.
     folder, read = layout.state(config.name), [parsed, results.split]
     discard_old(layout.states)
-    log = TrialLog(folder / f"{state_key(config, read)}.trials")
-    outcomes: list[Outcome] = []
-    chosen = trials[0]
-    if len(trials) > 1:
-        outcomes = _search(trials, _TrialTask(parsed, results, os.getpid()), config.name, needed_bytes, log)
-        chosen = trials[search.best(outcomes).number]
-        say(f"{config.name}: the best of {len(trials)} trials is {_told(chosen)}; training it in full")
-    state = TrainingState(folder / f"{state_key(chosen.config, read)}.npz")
-    last = _train(chosen.config, parts, state)
-    if not outcomes:
-        outcomes = [Outcome(0, best_value(last) if len(parts.valid) else math.nan)]
-    elif best_value(last) != outcomes[chosen.number].valid_accuracy:
+    key = state_key(config, read)
+    log = TrialLog(folder / f"{key}.trials")
+    full_epochs = _epochs(config, len(parts.train))
+    tried: list[tuple[Trial, Outcome]] = []
+    trial = Trial(0, next(iter(next(search.rounds(config.search, full_epochs)))).values)
+    if search.is_search(config.search):
+        task = _TrialTask(parsed, results, None, folder / key if config.search.name == "halving" else None)
+        with contextlib.closing(log):
+            tried = _Search(config, task, log, full_epochs).run(layout.root, needed_bytes)
+        best = search.best([outcome for _, outcome in tried])
+        trial = tried[best.number][0]
+        say(f"{config.name}: the best of {len(tried)} trials is {_told(trial.values)}; training it in full")
+    chosen = search.configured(config, trial.values)
+    state = TrainingState(folder / f"{state_key(chosen, read)}.npz")
+    last = _train(chosen, parts, state)
+    if not tried:
+        tried = [(trial, Outcome(0, best_value(last) if len(parts.valid) else math.nan))]
+    elif best_value(last) != best.valid_accuracy:
         raise PipelineError(
-            f"{config.name}: trial {chosen.number} gave {outcomes[chosen.number].valid_accuracy} and the same"
-            f" training again {best_value(last)}; the worker processes compute differently (another runtime?)"
+            f"{config.name}: trial {trial.number} gave {best.valid_accuracy} and the same training again"
+            f" {best_value(last)}; the worker processes compute differently (another runtime?)"
         )
-    write_parameters(results.parameters, network_of(chosen.config).views(last.result))
+    write_parameters(results.parameters, network_of(chosen).views(last.result))
     write_csv(results.history, HISTORY, ([row.get(name) for name in HISTORY] for row in last.history))
     write_csv(results.steps, ("step", "loss"), enumerate(last.step_losses.tolist()))
-    write_csv(results.trials, *_trials_table(config, trials, outcomes))
+    rows = (search.row(config, *each, full_epochs) for each in tried)
+    write_csv(results.trials, search.header(config.search), rows)
     # Only now: until every output is there, a kill would cost the whole run.
     state.remove()
     log.remove()
 
 
-def _search(
-    trials: Sequence[Trial], task: search.Task, name: str, needed_bytes: int, log: TrialLog
-) -> list[Outcome]:
-    """Run every trial that is not in the log, as many at a time as there is memory for.
+def _epochs(config: Config, count: int) -> int:
+    """How many epochs a whole run on `count` images has; the last one may be cut short."""
+    return -(-total_steps(config, count) // steps_per_epoch(count, config.training.batch_size))
 
-    Returns:
-        The outcomes in the order of the trials.
-    """
-    outcomes = log.read()
-    done = {outcome.number for outcome in outcomes}
-    left = [trial for trial in trials if trial.number not in done]
-    workers = min(_workers() or joblib.cpu_count(), runtime.memory_bytes() // needed_bytes)
-    if done:
-        say(f"{name}: going on with a search that was interrupted: {len(done)} trials are done")
-    with progress(len(trials), f"{name}: search", "trials") as bar:
-        if done:
-            bar.advance(len(done))
-        for outcome in search.run(left, task, workers):
-            log.append(outcome)
-            outcomes.append(outcome)
-            if outcome.error:
-                bar.note(f"trial {outcome.number} failed: {outcome.error}")
-            sound = [each for each in outcomes if not each.error]
-            bar.advance(best=search.best(sound).valid_accuracy if sound else math.nan)
-    return sorted(outcomes, key=lambda outcome: outcome.number)
+
+class _Search:
+    """One search, from its first round to its last."""
+
+    def __init__(self, config: Config, task: _TrialTask, log: TrialLog, full_epochs: int) -> None:
+        self.config, self.task, self.log = config, task, log
+        self.full_epochs = full_epochs
+        self.done = {(outcome.number, outcome.epochs): outcome for outcome in log.read()}
+
+    def run(self, root: Path, needed_bytes: int) -> list[tuple[Trial, Outcome]]:
+        """Try every trial of every round that is not in the log.
+
+        Args:
+            root: the checkout.
+            needed_bytes: memory that a trial takes.
+
+        Returns:
+            Each trial with its last outcome, by number.
+        """
+        name = self.config.name
+        engine_name = engines.chosen()
+        if engine_name != "local":
+            issued = passport.issue(root, [self.task.parsed, self.task.results.split])
+            self.task = replace(self.task, passport=issued)
+        if self.done:
+            say(f"{name}: going on with a search that was interrupted: {len(self.done)} trials are done")
+        latest: dict[int, tuple[Trial, Outcome]] = {}
+        rounds = search.rounds(self.config.search, self.full_epochs)
+        total = search.planned(self.config.search, self.full_epochs)
+        with (
+            progress(total, f"{name}: search", "trials") as bar,
+            engines.open_engine(engine_name, min(_side_by_side(needed_bytes), total)) as engine,
+        ):
+            engine.everywhere(self.task.prepare)
+            told = _Told(bar, total)
+            outcomes: Sequence[Outcome] | None = None
+            with contextlib.suppress(StopIteration):
+                while True:
+                    trials = next(rounds) if outcomes is None else rounds.send(outcomes)
+                    self._forget(latest.keys() - {trial.number for trial in trials})
+                    self._run_round(trials, engine, told)
+                    outcomes = [self.done[trial.number, trial.epochs] for trial in trials]
+                    for trial, outcome in zip(trials, outcomes, strict=True):
+                        latest[trial.number] = trial, outcome
+        self._forget(latest)
+        return [latest[number] for number in sorted(latest)]
+
+    def _run_round(self, trials: Sequence[Trial], engine: Engine, told: "_Told") -> None:
+        left = [trial for trial in trials if (trial.number, trial.epochs) not in self.done]
+        told.already(
+            [outcome for trial in trials if (outcome := self.done.get((trial.number, trial.epochs)))]
+        )
+        attempt = search.Attempt(self.config, self.task)
+        for outcome in engines.run(engine, attempt, left, _died, told.note):
+            self.log.append(outcome)
+            self.done[outcome.number, outcome.epochs] = outcome
+            told.another(outcome)
+
+    def _forget(self, numbers: Iterable[int]) -> None:
+        """Remove what trials that are in no further round left for it."""
+        for number in numbers:
+            if (state := self.task.state(number)) is not None:
+                state.remove()
+
+
+def _died(trial: Trial) -> Outcome:
+    return search.failed(
+        trial, f"its process died, {engines.ATTEMPTS} times by itself (killed, or out of memory)"
+    )
+
+
+class _Told:
+    """Tells the progress of a search: the best trial so far, and the time left."""
+
+    def __init__(self, bar: Progress, total: int) -> None:
+        self._bar, self._total = bar, total
+        self._best = -math.inf
+        self._counted = 0
+        self._start = time.monotonic()
+        self.note = bar.note
+
+    def already(self, outcomes: Sequence[Outcome]) -> None:
+        """Count trials that an earlier run has done."""
+        for outcome in outcomes:
+            self._best = max(self._best, outcome.valid_accuracy if not outcome.error else -math.inf)
+        if outcomes:
+            self._bar.advance(len(outcomes))
+
+    def another(self, outcome: Outcome) -> None:
+        """Count one more."""
+        self._counted += 1
+        if outcome.error:
+            self._bar.note(f"trial {outcome.number} failed: {outcome.error}")
+        else:
+            self._best = max(self._best, outcome.valid_accuracy)
+        seconds = (time.monotonic() - self._start) / self._counted * (self._total - self._bar.done - 1)
+        best = self._best if self._best > -math.inf else "none"
+        self._bar.advance(best=best, left=_duration(seconds))
+
+
+def _duration(seconds: float) -> str:
+    """As long as people say it: 40 s, 12 min, 3.5 h."""
+    if seconds < 90:  # noqa: PLR2004  (from here on minutes are easier)
+        return f"{max(seconds, 0):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"  # noqa: PLR2004  (the same)
+
+
+def _side_by_side(needed_bytes: int) -> int:
+    """How many trials, of so much memory each, can run on this machine at a time."""
+    return min(_workers() or joblib.cpu_count(), runtime.memory_bytes() // needed_bytes)
 
 
 def _workers() -> int | None:
@@ -177,23 +328,5 @@ def _train(config: Config, parts: Parts, state: TrainingState) -> Checkpoint:
     return last
 
 
-def _told(trial: Trial) -> str:
-    return ", ".join(f"{key}={value}" for key, value in trial.values.items())
-
-
-def _trials_table(
-    config: Config, trials: Sequence[Trial], outcomes: Sequence[Outcome]
-) -> tuple[tuple[str, ...], Iterator[tuple[object, ...]]]:
-    axes = list(config.search.axes())
-    header = ("trial", *axes, "seed", "valid_accuracy", "error")
-    rows = (
-        (
-            trial.number,
-            *(trial.values[axis] for axis in axes),
-            trial.config.seed,
-            None if math.isnan(outcome.valid_accuracy) else outcome.valid_accuracy,
-            outcome.error,
-        )
-        for trial, outcome in zip(trials, outcomes, strict=True)
-    )
-    return header, rows
+def _told(values: Mapping[str, object]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in values.items())

@@ -69,7 +69,7 @@ def test_the_data_set_in_params_wins(checkout: Layout) -> None:
         ),
         (
             "{dataset: tiny, search: {name: grid, space: {modle: {hidden: [[1]]}}}}",
-            "modle.hidden: no such key in the configuration",
+            "search.space.modle.hidden: no such key; did you mean search.space.model.hidden?",
         ),
         (
             "{dataset: tiny, search: {name: grid, space: {optimizer: {learning_rate: [1, -1]}}}}",

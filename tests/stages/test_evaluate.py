@@ -194,18 +194,18 @@ def test_parameters_that_do_not_fit(
     [
         ("", "not a CSV table: it is empty"),
         ("trial,seed\n0,0\n", "not a table of trials: 'valid_accuracy'"),
-        ("trial,valid_accuracy,error\nx,0.5,\n", "not a table of trials: invalid literal for int"),
-        ("trial,valid_accuracy,error\n0,x,\n", "not a table of trials: could not convert"),
+        ("trial,seed,valid_accuracy,error\nx,0,0.5,\n", "not a table of trials: invalid literal for int"),
+        ("trial,seed,valid_accuracy,error\n0,0,x,\n", "not a table of trials: could not convert"),
         (
-            "trial,valid_accuracy,error\n",
+            "trial,seed,valid_accuracy,error\n",
             "expected the configuration's 1 trials, found 0; train it again: dvc",
         ),
         (
-            "trial,valid_accuracy,error\n7,0.5,\n",
-            "expected the configuration's 1 trials, found 1; train it again",
+            "trial,seed,valid_accuracy,error\n7,0,0.5,\n",
+            "trial 7 has the seed 0, expected trial 0 with 0; train it again",
         ),
         (
-            "trial,valid_accuracy,error\n0,0.5,\n1,0.5,\n",
+            "trial,seed,valid_accuracy,error\n0,0,0.5,\n1,0,0.5,\n",
             "expected the configuration's 1 trials, found 2; train",
         ),
     ],

@@ -75,7 +75,7 @@ def test_a_search_has_a_picture_of_its_own(
         drawn.update(axes=axes, scores=scores)
 
     monkeypatch.setattr(plots, "grid_heat_maps", record)
-    assert sorted(figures(composed, "tiny_grid")) == sorted([*PICTURES, "search"])
+    assert sorted(figures(composed, "tiny_grid")) == sorted([*PICTURES, "search", "search_axes"])
     assert drawn["axes"] == {"model.hidden": ["4", "8"], "optimizer.learning_rate": ["0.001", "0.3"]}
     accuracies = [float(row["valid_accuracy"]) for row in read_csv(composed.results("tiny_grid").trials)]
     np.testing.assert_array_equal(drawn["scores"], np.reshape(accuracies, (2, 2)))

@@ -1,5 +1,6 @@
 """Resume state: what is kept of a training and of a search, and what becomes of a damaged one."""
 
+import contextlib
 import dataclasses
 import itertools
 import math
@@ -223,9 +224,14 @@ OUTCOMES = [Outcome(3, 0.5), Outcome(0, 1 / 3), Outcome(1, math.nan, 'diverged: 
 
 def logged(path: Path) -> TrialLog:
     log = TrialLog(path / "x.trials")
-    for outcome in OUTCOMES:
-        log.append(outcome)
+    add(log, *OUTCOMES)
     return log
+
+
+def add(log: TrialLog, *outcomes: Outcome) -> None:
+    with contextlib.closing(log):
+        for outcome in outcomes:
+            log.append(outcome)
 
 
 def test_what_a_log_was_given_it_gives_back(tmp_path: Path) -> None:
@@ -243,7 +249,7 @@ def test_a_log_that_is_cut_off_anywhere_keeps_the_trials_before(
         assert same(found, tuple(OUTCOMES[: len(found)]))
         assert len(found) >= whole[:length].count(b"}\n")
         # And it goes on behind the torn line.
-        log.append(Outcome(7, 0.25))
+        add(log, Outcome(7, 0.25))
         assert same((*found, Outcome(7, 0.25)), tuple(log.read()))
     assert capsys.readouterr().err.count("lines damaged or cut off: 1; their trials run again") > 30
 
@@ -262,7 +268,7 @@ def test_a_damaged_line_of_a_log_is_left_out(tmp_path: Path, capsys: pytest.Capt
 
 def test_a_trial_twice_in_a_log_counts_once(tmp_path: Path) -> None:
     log = logged(tmp_path)
-    log.append(Outcome(0, 0.125))
+    add(log, Outcome(0, 0.125))
     assert same(tuple(OUTCOMES), tuple(log.read()))
 
 
@@ -271,7 +277,7 @@ def test_removing_the_last_state_removes_its_folder(tmp_path: Path) -> None:
     # Of a process that was killed while it wrote.
     (tmp_path / "search" / ".x.trials.0123456789ab.tmp").touch()
     other = TrialLog(tmp_path / "search" / "y.trials")
-    other.append(OUTCOMES[0])
+    add(other, OUTCOMES[0])
     log.remove()
     assert not log.path.exists()
     assert other.path.exists()

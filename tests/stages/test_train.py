@@ -3,20 +3,21 @@
 import hashlib
 import math
 import pickle
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from pipeline import runtime, search, training
+from pipeline import engines, runtime, search, training
 from pipeline.config import Config, replace
 from pipeline.errors import ConfigError, DivergenceError, PipelineError
 from pipeline.layout import Layout, Results
 from pipeline.search import Outcome
 from pipeline.stages import split, state, train
 from pipeline.stages.data import load_parts
+from pipeline.stages.state import TrialLog
 from pipeline.storage import read_csv, read_parameters
 
 Run = Callable[..., Any]
@@ -138,18 +139,18 @@ def test_a_search_trains_its_best_trial(run: Run, parsed: Layout) -> None:
         ("2", "[8]", "0.001"),
         ("3", "[8]", "0.3"),
     ]
-    trials = search.trials(config)
-    assert [int(row["seed"]) for row in rows] == [trial.config.seed for trial in trials]
+    trials = trials_of(config)
+    assert [int(row["seed"]) for row in rows] == [trial.seed for trial in trials]
     assert len({row["seed"] for row in rows}) == 4
     accuracies = [float(row["valid_accuracy"]) for row in rows]
     best = trials[accuracies.index(max(accuracies))]
     # The parameters are those of that configuration trained alone.
     alone = Results(parsed.root / "alone")
-    split.run(parsed, best.config, alone)
-    train.run(parsed, best.config, alone)
+    split.run(parsed, best, alone)
+    train.run(parsed, best, alone)
     assert alone.parameters.read_bytes() == results.parameters.read_bytes()
     assert alone.history.read_bytes() == results.history.read_bytes()
-    assert accuracies[best.number] == float(read_csv(results.history)[-1]["valid_accuracy"])
+    assert max(accuracies) == float(read_csv(results.history)[-1]["valid_accuracy"])
 
 
 def test_the_number_of_processes_changes_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,29 +162,34 @@ def test_the_number_of_processes_changes_nothing(run: Run, monkeypatch: pytest.M
 
 
 def test_the_number_of_processes_is_handed_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int | None] = []
+    asked: list[int] = []
 
-    def recorded(trials: Sequence[search.Trial], task: search.Task, workers: int | None) -> Iterator[Outcome]:
+    def recorded(name: str, workers: int) -> engines.Engine:
         asked.append(workers)
-        return search_run(trials, task, 1)
+        return opened(name, 1)
 
-    search_run = search.run
-    monkeypatch.setattr(search, "run", recorded)
+    opened = engines.open_engine
+    monkeypatch.setattr(engines, "open_engine", recorded)
     monkeypatch.setattr(runtime, "memory_bytes", lambda: 2**40)
     monkeypatch.setattr("joblib.cpu_count", lambda: 7)
     for text in ("3", ""):
         monkeypatch.setenv(train.WORKERS_VARIABLE, text)
         run("tiny_grid")
-    assert asked == [3, 7]
+    # There are four trials.
+    assert asked == [3, 4]
 
 
 def test_trials_that_come_in_any_order(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     _, results = run("tiny_grid")
     first = digests(results.folder)
-    search_run = search.run
-    monkeypatch.setattr(search, "run", lambda *given: reversed(list(search_run(*given))))
+    in_order = engines.run
+    monkeypatch.setattr(engines, "run", lambda *given: reversed(list(in_order(*given))))
     run("tiny_grid")
     assert digests(results.folder) == first
+
+
+def trials_of(config: Config) -> list[Config]:
+    return [search.configured(config, trial.values) for trial in next(search.rounds(config.search, 3))]
 
 
 def diverging(*scales: float) -> dict[str, object]:
@@ -215,7 +221,7 @@ def test_a_search_of_one(run: Run) -> None:
     config, results = run("tiny_grid", {"search.space": space})
     (row,) = read_csv(results.trials)
     assert (row["model.hidden"], row["optimizer.learning_rate"]) == ("[3]", "0.3")
-    assert row["seed"] == str(search.trials(config)[0].config.seed)
+    assert row["seed"] == str(trials_of(config)[0].seed)
     assert read_parameters(results.parameters)["W1"].shape == (784, 3)
 
 
@@ -223,7 +229,9 @@ def test_worker_processes_that_compute_differently_are_found(
     run: Run, parsed: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        search, "run", lambda trials, *_: (Outcome(trial.number, 0.01 * trial.number) for trial in trials)
+        engines,
+        "run",
+        lambda _, __, trials, *___: (Outcome(trial.number, 0.01 * trial.number) for trial in trials),
     )
     with pytest.raises(PipelineError) as caught:
         run("tiny_grid")
@@ -352,12 +360,12 @@ def test_an_interrupted_search_goes_on_with_its_first_unfinished_trial(
     _, results = run("tiny_grid")
     undisturbed = digests(results.folder)
     with monkeypatch.context() as patch:
-        interrupted(patch, search, "_attempt", 3)
+        interrupted(patch, search.Attempt, "__call__", 3)
         with pytest.raises(Killed):
             run("tiny_grid")
     capsys.readouterr()
     with monkeypatch.context() as patch:
-        calls = interrupted(patch, search, "_attempt", 4)
+        calls = interrupted(patch, search.Attempt, "__call__", 4)
         run("tiny_grid")
     assert len(calls) == 1
     assert (
@@ -370,10 +378,118 @@ def test_an_interrupted_search_goes_on_with_its_first_unfinished_trial(
 def test_a_failed_trial_is_not_tried_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     changes = diverging(1e30, 1.0, 0.5)
     with monkeypatch.context() as patch:
-        interrupted(patch, search, "_attempt", 1)
+        interrupted(patch, search.Attempt, "__call__", 1)
         with pytest.raises(Killed):
             run("tiny_grid", changes)
-    calls = interrupted(monkeypatch, search, "_attempt", 9)
+    calls = interrupted(monkeypatch, search.Attempt, "__call__", 9)
     _, results = run("tiny_grid", changes)
     assert len(calls) == 2
     assert [bool(row["error"]) for row in read_csv(results.trials)] == [True, False, False]
+
+
+# --- halving
+
+
+def halved(run: Run, **changes: object) -> list[dict[str, str]]:
+    _, results = run(
+        "tiny_grid",
+        {
+            "search.name": "halving",
+            "search.factor": 2,
+            "search.minimum_epochs": 1,
+            "training.epochs": 5,
+            "search.space": {"optimizer": {"learning_rate": [1e-3, 0.3, 0.1, 0.03]}},
+            **changes,
+        },
+    )
+    return read_csv(results.trials)
+
+
+def test_halving_trains_the_best_of_each_round_longer(run: Run, parsed: Layout) -> None:
+    rows = halved(run)
+    assert list(rows[0])[-4:] == ["seed", "epochs", "valid_accuracy", "error"]
+    assert sorted(int(row["epochs"]) for row in rows) == [1, 1, 2, 5]
+    (best,) = (row for row in rows if row["epochs"] == "5")
+    results = parsed.results("tiny_grid")
+    assert best["valid_accuracy"] == read_csv(results.history)[-1]["valid_accuracy"]
+    # Nothing is left of the rounds.
+    assert not list(parsed.states.rglob("*.npz"))
+
+
+def test_a_round_goes_on_where_the_one_before_ended(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int] = []
+
+    def recorded(*given: Any) -> Any:  # noqa: ANN401  (as of the loop)
+        resumed = given[4] if len(given) > 4 else None
+        started.append(0 if resumed is None else resumed.epoch)
+        return training.train(*given)
+
+    monkeypatch.setattr(train, "train", recorded)
+    rows = halved(run)
+    # Four trials, two of them again, and the best in full, in its round and at the end.
+    assert started == [0, 0, 0, 0, 1, 1, 2, 0]
+
+    # Without what they left, they begin again, and the table is the same.
+    monkeypatch.setattr(train._TrialTask, "state", lambda *_: None)
+    started.clear()
+    assert halved(run) == rows
+    assert started == [0] * 8
+
+
+def test_early_stopping_ends_a_trial_within_its_round(run: Run) -> None:
+    stopping = {"training.early_stopping.monitor": "valid_accuracy", "training.early_stopping.patience": 1}
+    rows = halved(run, **stopping)
+    assert len(rows) == 4
+    assert all(row["error"] == "" for row in rows)
+
+
+@pytest.mark.parametrize("name", ["random", "grid"])
+def test_a_range_is_searched(run: Run, name: str) -> None:
+    axis = {"low": 1e-3, "high": 0.5, "log": True, "count": 3}
+    config, results = run(
+        "tiny_grid",
+        {"search.name": name, "search.trials": 3, "search.space": {"optimizer": {"learning_rate": axis}}},
+    )
+    rates = [float(row["optimizer.learning_rate"]) for row in read_csv(results.trials)]
+    assert rates == [each.optimizer.learning_rate for each in trials_of(config)]
+    assert len(set(rates)) == 3
+
+
+# --- the log
+
+
+def test_the_log_keeps_rounds_apart_and_reads_back_what_was_appended(tmp_path: Path) -> None:
+    log = TrialLog(tmp_path / "a" / "key.trials", clock=lambda: 0.0)
+    outcomes = [
+        Outcome(3, 0.5, "", 1),
+        Outcome(3, 0.75, "", 2),
+        Outcome(1, 0.25),
+        Outcome(0, math.nan, "it diverged,\tand how"),
+    ]
+    for outcome in outcomes:
+        log.append(outcome)
+    log.append(Outcome(3, 0.9, "", 2))
+    assert repr(TrialLog(log.path).read()) == repr(outcomes)
+    with log.path.open("ab") as file:
+        file.write(b"\n00000000 {half a li")
+    assert repr(TrialLog(log.path).read()) == repr(outcomes)
+    log.close()
+    log.append(Outcome(9, 0.5))
+    assert TrialLog(log.path).read()[-1] == Outcome(9, 0.5)
+    log.remove()
+    assert not log.path.parent.exists()
+
+
+def test_the_log_waits_for_the_disk_about_once_a_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    synced = []
+    monkeypatch.setattr("os.fsync", lambda _: synced.append(now))
+    log = TrialLog(tmp_path / "key.trials", clock=lambda: now)
+    for number in range(50):
+        now = number / 10
+        log.append(Outcome(number, 0.5))
+    assert synced == [0.0, 1.0, 2.0, 3.0, 4.0]
+    log.close()
+    assert len(synced) == 6

@@ -1,0 +1,52 @@
+"""The passport: what a worker has to have in common with the search, and how a difference is told."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import PipelineError
+from pipeline.layout import Layout
+from pipeline.stages import passport
+from pipeline.stages.passport import Passport, issue, located, numeric_digest
+
+
+@pytest.fixture
+def issued(parsed: Layout) -> Passport:
+    passport.check.cache_clear()
+    return issue(parsed.root, [parsed.parsed("bundled", "tiny")])
+
+
+def test_this_process_has_what_its_own_passport_says(issued: Passport) -> None:
+    passport.check(issued)
+    assert issued.bits == numeric_digest()
+
+
+def test_a_difference_is_told_in_one_line(issued: Passport) -> None:
+    (path, digest), *_ = issued.inputs
+    for other, said in (
+        (replace(issued, code="0"), "runs other code of the pipeline: start workers with `pipeline worker`"),
+        (replace(issued, numpy="1.0"), "has NumPy .* instead of 1.0"),
+        (replace(issued, tier="avx512"), "NumPy is already loaded with runtime=portable"),
+        (replace(issued, bits="0"), "computes other bits than runtime=portable does here"),
+        (
+            replace(issued, inputs=((path / "no", digest),)),
+            "does not see .*/tiny/no: share the checkout's folder",
+        ),
+        (replace(issued, inputs=((path, "0"),)), "has another .*/tiny than the search: `dvc pull`"),
+    ):
+        with pytest.raises(PipelineError, match=said) as caught:
+            passport.check(other)
+        assert str(caught.value).startswith("the worker on ")
+        assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_is_not_shared_is_looked_for_in_the_own_checkout(
+    parsed: Layout, issued: Passport
+) -> None:
+    elsewhere = Path("/nowhere/checkout")
+    path = Layout(elsewhere).parsed("bundled", "tiny")
+    assert located(path, elsewhere) == parsed.parsed("bundled", "tiny")
+    assert located(path / "no", elsewhere) == path / "no"
+    assert located(Path("/nowhere/else"), elsewhere) == Path("/nowhere/else")
+    passport.check(replace(issued, root=elsewhere, inputs=((path, issued.inputs[0][1]),)))
