@@ -429,8 +429,10 @@ class Tried:
 
 def header(search: Search) -> tuple[str, ...]:
     """The columns of the table of trials."""
+    axes = search.axes()
+    seed = () if "seed" in axes else ("seed",)
     epochs = ("epochs",) if search.name == "halving" else ()
-    return ("trial", *search.axes(), "seed", *epochs, "valid_accuracy", "error")
+    return ("trial", *axes, *seed, *epochs, "valid_accuracy", "error")
 
 
 def row(config: Config, trial: Trial, outcome: Outcome, full_epochs: int) -> tuple[object, ...]:
@@ -438,9 +440,11 @@ def row(config: Config, trial: Trial, outcome: Outcome, full_epochs: int) -> tup
     search = config.search
     accuracy = None if math.isnan(outcome.valid_accuracy) else outcome.valid_accuracy
     values = (trial.values[key] for key in search.axes())
-    seed = trial.values.get("seed", trial_seed(search.seed, config.seed, trial.values))
+    seed: tuple[int, ...] = ()
+    if "seed" not in trial.values:
+        seed = (trial_seed(search.seed, config.seed, trial.values) if trial.values else config.seed,)
     epochs = (trial.epochs or full_epochs,) if search.name == "halving" else ()
-    return (trial.number, *values, seed if trial.values else config.seed, *epochs, accuracy, outcome.error)
+    return (trial.number, *values, *seed, *epochs, accuracy, outcome.error)
 
 
 def read_rows(config: Config, rows: Sequence[Mapping[str, str]]) -> list[Tried]:

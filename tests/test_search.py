@@ -534,6 +534,7 @@ def test_what_is_wrong_with_the_inputs_is_not_a_matter_of_one_trial() -> None:
 
 def as_text(config: Config, rows: Sequence[Sequence[object]]) -> list[dict[str, str]]:
     names = search.header(config.search)
+    assert len(set(names)) == len(names)
     return [
         {name: "" if value is None else str(value) for name, value in zip(names, row, strict=True)}
         for row in rows

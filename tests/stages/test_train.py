@@ -15,7 +15,7 @@ from pipeline.config import Config, replace
 from pipeline.errors import ConfigError, DivergenceError, PipelineError
 from pipeline.layout import Layout, Results
 from pipeline.search import Outcome
-from pipeline.stages import split, state, train
+from pipeline.stages import evaluate, split, state, train
 from pipeline.stages.data import load_parts
 from pipeline.stages.state import TrialLog
 from pipeline.storage import read_csv, read_parameters
@@ -453,6 +453,12 @@ def test_a_range_is_searched(run: Run, name: str) -> None:
     rates = [float(row["optimizer.learning_rate"]) for row in read_csv(results.trials)]
     assert rates == [each.optimizer.learning_rate for each in trials_of(config)]
     assert len(set(rates)) == 3
+
+
+def test_a_search_over_seeds_can_be_evaluated(run: Run) -> None:
+    config, results = run("tiny_grid", {"search.space": {"seed": [5, 9]}})
+    assert [row["seed"] for row in read_csv(results.trials)] == ["5", "9"]
+    assert evaluate.trained_config(config, results).seed in {5, 9}
 
 
 # --- the log
