@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
+SERVICE_READY := $(VENV)/.service
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run remote verify test test-all coverage benchmark lint format lock clean
+.PHONY: help setup run remote verify test test-service test-all coverage benchmark lint format lock clean
 
 help: ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,6 +20,10 @@ $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(SERVICE_READY): $(READY) requirements-service.lock
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-service.lock
 	@touch $@
 
 run: $(READY) ## run every experiment with dvc repro (SOURCE=official for downloaded data, JOBS=2 for two at a time)
@@ -45,6 +50,9 @@ verify: $(READY) ## run the last commit from nothing in a clone, compare every o
 test: $(READY) ## run the tests (those of a few minutes aside)
 	@python -m pytest -q -n auto -m "not slow"
 
+test-service: $(SERVICE_READY) ## run the tests that need servers: S3, Dask (installs what they need)
+	@python -m pytest -q -n auto -m service
+
 test-all: $(READY) ## run all tests
 	@python -m pytest -q -n auto
 
@@ -63,10 +71,12 @@ format: $(READY) ## put the code into its style
 	@ruff check --fix .
 	@ruff format .
 
-lock: ## resolve requirements.lock anew from pyproject.toml (needs uv)
-	@uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" \
-	  --upgrade -o requirements.lock
+COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" --upgrade
+lock: ## resolve the two lock files anew from pyproject.toml (needs uv)
+	@$(COMPILE) --extra dev -o requirements.lock
+	@$(COMPILE) --extra dev --extra s3 --extra dask --extra optuna --extra service \
+	  --constraint requirements.lock -o requirements-service.lock
 
 clean: ## remove the environment and the ad-hoc runs; DVC's outputs and cache stay
 	@rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
