@@ -650,7 +650,8 @@ def search_axes(
     norm, clipped = _norm_of_scores(percent)
     low, high = float(norm.vmin or 0), float(norm.vmax or 0)
     bottom = low - 0.06 * (high - low)
-    heights = np.maximum(percent, bottom) if clipped else percent
+    below = int((percent[known] < bottom).sum()) if clipped else 0
+    heights = np.maximum(percent, bottom) if below else percent
     size = 26.0 if known.sum() <= 100 else 12.0 if known.sum() <= 1000 else 4.0  # noqa: PLR2004  (trials)
     for index, panel in enumerate(panels.flat):
         if index >= len(axes):
@@ -675,11 +676,10 @@ def search_axes(
         panel.set_xlabel(_shortened(axis.name, 34))
         if index % across == 0:
             panel.set_ylabel(f"{measure} (%)")
-        if clipped:
+        if below:
             panel.axhline(bottom, color=_LINE, linewidth=0.8, linestyle=":")
-    if clipped:
-        count = int((percent[known] < bottom).sum())
-        panels[0, 0].set_title(f"{count} below {bottom:.1f}% at the edge", color=_MUTED, fontsize=8.5)
+    if below:
+        panels[0, 0].set_title(f"{below} below {bottom:.1f}% at the edge", color=_MUTED, fontsize=8.5)
     return _finished(figure)
 
 

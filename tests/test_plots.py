@@ -739,3 +739,14 @@ def test_among_many_classes_the_actual_one_is_always_drawn() -> None:
 def test_arrays_that_do_not_fit_are_refused(call: Callable[[], Figure]) -> None:
     with pytest.raises(ValueError, match=r"fit|shapes|long|curve|needed|before|class names"):
         call()
+
+
+@pytest.mark.parametrize(("worst", "told"), [(0.508, ""), (0.1, "1 below ")])
+def test_only_trials_that_are_off_the_scale_are_told_of(worst: float, told: str) -> None:
+    axes, _ = searched(45, 3)
+    scores = np.linspace(0.522, 0.569, 45)
+    scores[7] = worst
+    figure = plots.search_axes(axes, scores, title=TITLE, subtitle=SUBTITLE)
+    title = figure.axes[0].get_title()
+    assert title.startswith(told)
+    assert bool(title) == bool(told)

@@ -868,7 +868,7 @@ def test_an_unknown_name_is_found_before_anything_runs(key: str, value: str) -> 
         ("split.name", "folds"),
         ("preprocess.name", "whiten"),
         ("runtime.name", "gpu"),
-        ("search.name", "random"),
+        ("search.name", "annealing"),
     ],
 )
 def test_unknown_names_of_what_comes_before_training_are_found_too(key: str, value: str) -> None:
