@@ -747,6 +747,6 @@ def test_only_trials_that_are_off_the_scale_are_told_of(worst: float, told: str)
     scores = np.linspace(0.522, 0.569, 45)
     scores[7] = worst
     figure = plots.search_axes(axes, scores, title=TITLE, subtitle=SUBTITLE)
-    title = figure.axes[0].get_title()
+    title = figure.axes[0].get_title("left")
     assert title.startswith(told)
     assert bool(title) == bool(told)
