@@ -63,6 +63,7 @@ def test_help_imports_no_stage_and_nothing_of_others(folder: Path, command: list
     assert {name for name in modules if name.startswith("pipeline.")} == {
         "pipeline.__main__",
         "pipeline.errors",
+        "pipeline.processor",
         "pipeline.runtime",
     }
 
