@@ -86,7 +86,7 @@ def ours(task: Task) -> Steps:
     import numpy as np  # noqa: PLC0415  (under the tier that `serve` activates first)
 
     from pipeline import config as configuration  # noqa: PLC0415  (the same)
-    from pipeline import preprocessing, training  # noqa: PLC0415  (the same)
+    from pipeline import preprocessing, runtime, training  # noqa: PLC0415  (the same)
 
     config = configuration.replace(
         configuration.compose(ROOT / "conf", ["dataset=cifar10"] if task.sizes[0] > 784 else []),  # noqa: PLR2004  (MNIST's pixels)
@@ -107,7 +107,8 @@ def ours(task: Task) -> Steps:
     examples = training.Examples(pixels, labels, np.arange(IMAGES))
     name = "mean_image" if task.mean else "unit"
     learnt = preprocessing.learn(name, pixels, np.arange(1000), 1)
-    run = training._Run(config, {}, examples, learnt)  # noqa: SLF001  (the loop without what surrounds it)
+    threads = runtime.threads()
+    run = training._Run(config, {}, examples, learnt, threads)  # noqa: SLF001  (the loop without what surrounds it)
 
     def steps(count: int) -> None:
         run.epoch_steps = count

@@ -1212,7 +1212,7 @@ def first_layer_weights(
     return _finished(figure)
 
 
-# ----------------------------------------------------------------------------------------------- helpers
+# ------------------------------------------------------------------------------------- parts of figures
 
 
 def _new_figure(title: str, subtitle: str, body: float, width: float = _WIDTH) -> Figure:

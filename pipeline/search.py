@@ -193,7 +193,7 @@ def _import_optuna() -> Any:  # noqa: ANN401  (a module that need not be there)
         import optuna  # noqa: PLC0415  (an extra, and slow to import)
     except ImportError:
         raise ConfigError(
-            "search=optuna: the package optuna is not installed: pip install 'pipeline[optuna]'"
+            "search=optuna: the package optuna is not installed: pip install -e '.[optuna]'"
         ) from None
     return optuna
 

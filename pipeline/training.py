@@ -12,7 +12,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from pipeline import runtime
 from pipeline.config import Config
 from pipeline.errors import ConfigError, DivergenceError
 from pipeline.nn.arrays import (
@@ -152,6 +151,11 @@ def total_steps(config: Config, count: int) -> int:
     return (config.training.epochs or 0) * steps_per_epoch(count, config.training.batch_size)
 
 
+def total_epochs(config: Config, count: int) -> int:
+    """Length in epochs of that run; the last one may be cut short by the step limit."""
+    return -(-total_steps(config, count) // steps_per_epoch(count, config.training.batch_size))
+
+
 def network_of(config: Config) -> Network:
     """The architecture that a configuration describes."""
     return Network(config.sizes, config.model.activation, config.dtype)
@@ -212,7 +216,12 @@ class _Run:
     """The moving parts of one training run."""
 
     def __init__(
-        self, config: Config, watched: Mapping[str, Examples], examples: Examples, statistics: Statistics
+        self,
+        config: Config,
+        watched: Mapping[str, Examples],
+        examples: Examples,
+        statistics: Statistics,
+        threads: int = 1,
     ) -> None:
         check_names(config)
         network = network_of(config)
@@ -223,7 +232,7 @@ class _Run:
         self.random = random_source(config.random, config.seed)
         # A second thread costs a small network's step more than it takes off it.
         large = settings.batch_size * network.parameter_count >= SPLIT_MULTIPLICATIONS
-        self.team = Team(runtime.threads() if large else 1)
+        self.team = Team(threads if large else 1)
         self.loader = Loader(statistics, network.dtype, settings.batch_size, network.sizes[0])
         self.workspace = Workspace(
             network,
@@ -382,6 +391,8 @@ def train(
     watched: Mapping[str, Examples],
     statistics: Statistics,
     resume: Checkpoint | None = None,
+    *,
+    threads: int = 1,
 ) -> Iterator[Checkpoint]:
     """Train on `examples` as `config` says, yielding a checkpoint before the first epoch and after each.
 
@@ -395,6 +406,7 @@ def train(
             without images is left out. The test part does not belong here.
         statistics: what preprocessing learnt from the train part.
         resume: a checkpoint of the same run to go on from; it is not yielded again.
+        threads: 1, or more for a second one where the network is large; no bit depends on it.
 
     Yields:
         A `Checkpoint`; the last one is ``finished``.
@@ -406,7 +418,7 @@ def train(
     monitor = config.training.early_stopping.monitor
     if monitor and not len(watched.get("valid", ())):
         raise ConfigError(f"training.early_stopping.monitor={monitor}: the valid part has no images to watch")
-    run = _Run(config, watched, examples, statistics)
+    run = _Run(config, watched, examples, statistics, threads)
     if resume is None:
         latest = run.checkpoint(0, 0, (run.row(0, 0),), None)
         yield latest

@@ -156,7 +156,8 @@ def test_a_trial_keeps_one_checkpoint_and_not_all_of_them(monkeypatch: pytest.Mo
     alive: weakref.WeakSet[Weights] = weakref.WeakSet()
     most = 0
 
-    def checkpoints(*_: object) -> Iterator[Weights]:
+    def checkpoints(*_: object, threads: int) -> Iterator[Weights]:
+        del threads
         nonlocal most
         for _epoch in range(20):
             weights = Weights()

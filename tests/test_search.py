@@ -438,7 +438,7 @@ def test_optuna_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(ConfigError) as caught:
         next(search.rounds(optuna().search, 9))
     assert str(caught.value) == (
-        "search=optuna: the package optuna is not installed: pip install 'pipeline[optuna]'"
+        "search=optuna: the package optuna is not installed: pip install -e '.[optuna]'"
     )
     # But the configuration can be checked, at the ends of every axis.
     assert len(list(search.foreseen(optuna()))) == 6

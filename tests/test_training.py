@@ -17,7 +17,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline import config as configuration
-from pipeline import preprocessing, runtime, splitting, training, validation
+from pipeline import preprocessing, splitting, training, validation
 from pipeline.config import Config
 from pipeline.errors import ConfigError, DivergenceError
 from pipeline.formats import idx
@@ -392,9 +392,7 @@ def test_initial_parameters_are_those_that_training_starts_from() -> None:
 
 
 @pytest.mark.parametrize(("sampling", "optimizer"), [("shuffle", "sgd"), ("replacement", "adam")])
-def test_two_threads_give_the_bits_of_one(
-    sampling: str, optimizer: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_threads_give_the_bits_of_one(sampling: str, optimizer: str) -> None:
     # Large enough to be cut in two: the products, the update, and loading beside training.
     config = configuration.replace(
         composed("regularizer=l2", "preprocess=standardize", f"optimizer={optimizer}"),
@@ -412,9 +410,8 @@ def test_two_threads_give_the_bits_of_one(
     part = Examples(pixels, random.integers(0, 10, 700), np.arange(700))
     statistics = preprocessing.learn("standardize", pixels, part.indices, 1)
     runs = []
-    for number in ("1", "2"):
-        monkeypatch.setenv(runtime.THREADS_VARIABLE, number)
-        *_, last = train(config, part, {"train": part}, statistics)
+    for threads in (1, 2):
+        *_, last = train(config, part, {"train": part}, statistics, threads=threads)
         runs.append(last)
     assert_same(runs[1], runs[0])
 
@@ -588,6 +585,7 @@ def test_the_test_part_is_not_even_passed() -> None:
         "watched",
         "statistics",
         "resume",
+        "threads",
     ]
 
 
@@ -868,7 +866,7 @@ def test_an_unknown_name_is_found_before_anything_runs(key: str, value: str) -> 
         ("split.name", "folds"),
         ("preprocess.name", "whiten"),
         ("runtime.name", "gpu"),
-        ("search.name", "annealing"),
+        ("search.name", "evolution"),
     ],
 )
 def test_unknown_names_of_what_comes_before_training_are_found_too(key: str, value: str) -> None:

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--jobs",
         type=int,
-        default=os.cpu_count(),
+        default=os.cpu_count() or 1,
         metavar="N",
         help="how many at a time; default: one per core",
     )
@@ -76,7 +76,7 @@ def _work(layout: Layout) -> tuple[dict[str, float], set[str]]:
     """
     from pipeline import config as configuration  # noqa: PLC0415  (not needed for --help)
     from pipeline import search  # noqa: PLC0415  (the same)
-    from pipeline.training import network_of, steps_per_epoch, total_steps  # noqa: PLC0415  (the same)
+    from pipeline.training import network_of, total_epochs, total_steps  # noqa: PLC0415  (the same)
 
     params = configuration.read_params(layout.params)
     work, searches = {}, set()
@@ -90,8 +90,7 @@ def _work(layout: Layout) -> tuple[dict[str, float], set[str]]:
         except PipelineError:
             # Its compose stage will say what is wrong.
             continue
-        epochs = -(-steps // steps_per_epoch(count, config.training.batch_size))
-        trials = search.planned(config.search, epochs)
+        trials = search.planned(config.search, total_epochs(config, count))
         is_numerical = config.training.gradient == "numerical"
         image = parameters**2 / 15 if is_numerical else 6 * parameters
         work[f"train@{experiment}"] = float(trials * steps * config.training.batch_size * image)

@@ -34,7 +34,7 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
     if processes < 1:
         raise UsageError(f"--processes {processes}: expected 1 or more")
     if importlib.util.find_spec("distributed") is None:
-        raise UsageError("the package distributed is not installed: pip install 'pipeline[dask]'")
+        raise UsageError("the package distributed is not installed: pip install -e '.[dask]'")
     # Dask loads NumPy before any task of ours, so the runtime has to be in the environment by then.
     runtime.activate()
     os.chdir(layout.root)

@@ -110,7 +110,7 @@ class DaskCluster:
             from distributed import Client  # noqa: PLC0415  (an extra)
         except ImportError:
             raise UsageError(
-                "PIPELINE_ENGINE=dask: the package distributed is not installed: pip install 'pipeline[dask]'"
+                "PIPELINE_ENGINE=dask: the package distributed is not installed: pip install -e '.[dask]'"
             ) from None
         # What is wrong is told here, in a line.
         logging.getLogger("distributed").setLevel(logging.CRITICAL)

@@ -94,7 +94,7 @@ class RayCluster:
             import ray  # noqa: PLC0415  (an extra)
         except ImportError:
             raise UsageError(
-                "PIPELINE_ENGINE=ray: the package ray is not installed: pip install 'pipeline[ray]'"
+                "PIPELINE_ENGINE=ray: the package ray is not installed: pip install -e '.[ray]'"
             ) from None
         self._ray = ray
         # Ray sets these before it starts a process, so NumPy is loaded under the tier.

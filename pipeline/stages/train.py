@@ -29,8 +29,7 @@ from pipeline.training import (
     best_value,
     evaluate_parts,
     network_of,
-    steps_per_epoch,
-    total_steps,
+    total_epochs,
     train,
 )
 
@@ -113,7 +112,8 @@ def _until(
         yield begun
         if begun.epoch == epochs:
             return
-    for checkpoint in train(config, parts.train, watched, parts.statistics, begun):
+    run = train(config, parts.train, watched, parts.statistics, begun, threads=runtime.threads())
+    for checkpoint in run:
         yield checkpoint
         if checkpoint.epoch == epochs:
             return
@@ -151,7 +151,7 @@ def run(layout: Layout, config: Config, results: Results) -> None:
     discard_old(layout.states)
     key = state_key(config, read)
     log = TrialLog(folder / f"{key}.trials")
-    full_epochs = _epochs(config, len(parts.train))
+    full_epochs = total_epochs(config, len(parts.train))
     tried: list[tuple[Trial, Outcome]] = []
     trial = Trial(0, next(iter(next(search.rounds(config.search, full_epochs)))).values)
     if search.is_search(config.search):
@@ -179,11 +179,6 @@ def run(layout: Layout, config: Config, results: Results) -> None:
     # Only now: until every output is there, a kill would cost the whole run.
     state.remove()
     log.remove()
-
-
-def _epochs(config: Config, count: int) -> int:
-    """How many epochs a whole run on `count` images has; the last one may be cut short."""
-    return -(-total_steps(config, count) // steps_per_epoch(count, config.training.batch_size))
 
 
 class _Search:
@@ -308,8 +303,7 @@ def _workers() -> int | None:
 
 def _train(config: Config, parts: Parts, state: TrainingState) -> Checkpoint:
     """Train to the end, from the last epoch that an interrupted run has completed."""
-    steps = total_steps(config, len(parts.train))
-    epochs = -(-steps // steps_per_epoch(len(parts.train), config.training.batch_size))
+    epochs = total_epochs(config, len(parts.train))
     watched = {"train": parts.train, "valid": parts.valid}
     resumed = last = state.load()
     if resumed is not None:
@@ -317,7 +311,8 @@ def _train(config: Config, parts: Parts, state: TrainingState) -> Checkpoint:
     with progress(epochs, config.name, "epochs") as bar:
         if resumed is not None:
             bar.advance(resumed.epoch)
-        for checkpoint in train(config, parts.train, watched, parts.statistics, resumed):
+        run = train(config, parts.train, watched, parts.statistics, resumed, threads=runtime.threads())
+        for checkpoint in run:
             state.save(checkpoint)
             row = checkpoint.history[-1]
             shown = {key: row[key] for key in HISTORY[3:] if key in row}

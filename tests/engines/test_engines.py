@@ -190,5 +190,5 @@ def test_what_an_engine_lacks_is_told_in_one_line(
     with pytest.raises(UsageError) as caught, engines.open_engine(name, 2):
         pass
     assert str(caught.value) == (
-        f"PIPELINE_ENGINE={name}: the package {package} is not installed: pip install 'pipeline[{name}]'"
+        f"PIPELINE_ENGINE={name}: the package {package} is not installed: pip install -e '.[{name}]'"
     )

@@ -179,6 +179,22 @@ def test_the_number_of_processes_is_handed_on(run: Run, monkeypatch: pytest.Monk
     assert asked == [3, 4]
 
 
+def test_the_number_of_threads_is_handed_on(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[int] = []
+
+    def recorded(*given: Any, threads: int) -> Any:  # noqa: ANN401  (as of the loop)
+        found.append(threads)
+        return training.train(*given, threads=threads)
+
+    monkeypatch.setattr(train, "train", recorded)
+    monkeypatch.setenv("PIPELINE_WORKERS", "1")
+    for number in (1, 2):
+        monkeypatch.setenv("PIPELINE_THREADS", str(number))
+        run("tiny_grid", {"search.space": {"seed": [1, 2]}})
+    # Two trials, and the better one again.
+    assert found == [1, 1, 1, 2, 2, 2]
+
+
 def test_trials_that_come_in_any_order(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     _, results = run("tiny_grid")
     first = digests(results.folder)
@@ -419,10 +435,10 @@ def test_halving_trains_the_best_of_each_round_longer(run: Run, parsed: Layout) 
 def test_a_round_goes_on_where_the_one_before_ended(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[int] = []
 
-    def recorded(*given: Any) -> Any:  # noqa: ANN401  (as of the loop)
+    def recorded(*given: Any, **named: Any) -> Any:  # noqa: ANN401  (as of the loop)
         resumed = given[4] if len(given) > 4 else None
         started.append(0 if resumed is None else resumed.epoch)
-        return training.train(*given)
+        return training.train(*given, **named)
 
     monkeypatch.setattr(train, "train", recorded)
     rows = halved(run)
