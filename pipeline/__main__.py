@@ -256,9 +256,11 @@ def _without_engine(arguments: Sequence[str]) -> list[str]:
             left.append(argument)
             continue
         value = value if equals else next(waiting, "")
-        if not value:
-            raise UsageError("--engine: expected local, dask or ray")
-        os.environ["PIPELINE_ENGINE"] = value
+        from pipeline.engines import ENGINES, VARIABLE  # noqa: PLC0415  (not needed for --help)
+
+        if value not in ENGINES:
+            raise UsageError(f"--engine {value}: no such engine; one of {', '.join(ENGINES)}")
+        os.environ[VARIABLE] = value
     return left
 
 

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
@@ -173,31 +173,33 @@ def run(
 
     Raises:
         PipelineError: a job failed; says which stage.
-        KeyboardInterrupt: the process was interrupted or asked to end; nothing is left running.
+        OSError: `report` raised it; as after an interrupt, nothing is left running.
     """
     waiting, running, done = list(jobs), dict[str, _Process](), set[str]()
     ended: SimpleQueue[Job] = SimpleQueue()
     failed: list[str] = []
     heavy = _rest(jobs, weights)
     is_alone = False
-    with _interrupted_by_termination():
-        try:
-            while running or (waiting and not failed):
-                ready = [job for job in waiting if job.after <= done and not failed]
-                ready.sort(key=lambda job: (job.is_wide, -heavy[job.name]))
-                for job in ready:
-                    if running and (job.is_wide or is_alone or len(running) == count):
-                        break
-                    is_alone = job.is_wide
-                    waiting.remove(job)
-                    running[job.name] = _Process(job, command(job), root, environment, report, ended)
-                job = ended.get()
-                process = running.pop(job.name)
-                if process.wait():
-                    failed.append(process.failed_stage)
-                done.add(job.name)
-        finally:
-            _end(running.values())
+    try:
+        while running or (waiting and not failed):
+            ready = [job for job in waiting if job.after <= done and not failed]
+            ready.sort(key=lambda job: (job.is_wide, -heavy[job.name]))
+            for job in ready:
+                if running and (job.is_wide or is_alone or len(running) == count):
+                    break
+                is_alone = job.is_wide
+                waiting.remove(job)
+                running[job.name] = _Process(job, command(job), root, environment, report, ended)
+            job = ended.get()
+            process = running[job.name]
+            if process.unheard is not None:
+                raise process.unheard
+            del running[job.name]
+            if process.wait():
+                failed.append(process.failed_stage)
+            done.add(job.name)
+    finally:
+        _end(running.values())
     if failed:
         left = f"; {len(waiting)} more were not started" if waiting else ""
         raise PipelineError(f"{' and '.join(failed)} failed (see above){left}")
@@ -219,7 +221,12 @@ def _rest(jobs: Sequence[Job], weights: Mapping[str, float]) -> dict[str, float]
 
 
 class _Process:
-    """A running job, whose lines a thread passes on."""
+    """A running job, whose lines a thread passes on.
+
+    Attributes:
+        failed_stage: the one that failed, once one has.
+        unheard: what hindered `report`: a terminal that has gone, a full disk.
+    """
 
     def __init__(
         self,
@@ -231,6 +238,7 @@ class _Process:
         ended: "SimpleQueue[Job]",
     ) -> None:
         self.failed_stage = job.name
+        self.unheard: OSError | None = None
         # A group of its own, so that all that it starts can be ended with it.
         self._process = subprocess.Popen(  # noqa: S603  (DVC, with stages of the checkout's dvc.yaml)
             command,
@@ -245,13 +253,18 @@ class _Process:
         )
 
         def pass_on() -> None:
-            with self._process.stdout or io.StringIO() as lines:
-                for line in lines:
-                    if match := _FAILED.search(line):
-                        self.failed_stage = match[1]
-                    if line.strip():
-                        report(f"{job.title} | {line.rstrip()}")
-            ended.put(job)
+            try:
+                with self._process.stdout or io.StringIO() as lines:
+                    for line in lines:
+                        if match := _FAILED.search(line):
+                            self.failed_stage = match[1]
+                        if line.strip():
+                            report(f"{job.title} | {line.rstrip()}")
+            except OSError as error:
+                self.unheard = error
+            finally:
+                # Whatever happens, `run` waits for this.
+                ended.put(job)
 
         self._thread = threading.Thread(target=pass_on, daemon=True)
         self._thread.start()
@@ -276,20 +289,6 @@ def _end(processes: Iterable[_Process]) -> None:
             process.wait(_GRACE_SECONDS)
         process.send(signal.SIGKILL)
         process.wait()
-
-
-@contextlib.contextmanager
-def _interrupted_by_termination() -> Iterator[None]:
-    """Let SIGTERM do what Ctrl-C does: without this the jobs would outlive the process that ordered them."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def dvc(*arguments: str) -> list[str]:

@@ -23,6 +23,7 @@ from pipeline.errors import ConfigError, DivergenceError, FormatError, PipelineE
 Values: TypeAlias = Mapping[str, Any]
 
 _MOST_COMBINATIONS: Final = 1_000_000
+_MOST_DRAWS_IN_VAIN: Final = 1_000  # in a row, for each draw that is wanted
 
 
 @dataclass(frozen=True)
@@ -366,12 +367,22 @@ def _draws(search: Search) -> Iterator[Values]:
     # Python keeps the stream of `random()` from version to version; NumPy does not.
     sources = {key: random.Random(_hashed([search.seed, key])) for key in axes}  # noqa: S311  (no secrets here)
     seen: set[str] = set()
+    in_vain = 0
     while len(seen) < wanted:
         values = {key: _drawn(axis, sources[key].random()) for key, axis in axes.items()}
         text = json.dumps(values)
         if text not in seen:
             seen.add(text)
+            in_vain = 0
             yield values
+            continue
+        in_vain += 1
+        # Ranges are drawn to six digits: a narrow one has an end of values too.
+        if in_vain > _MOST_DRAWS_IN_VAIN * wanted:
+            raise ConfigError(
+                f"search.trials={wanted}: only {len(seen):,} different combinations were drawn; widen a range"
+                " of search.space, or lower search.trials"
+            )
 
 
 def _drawn(axis: Axis, share: float) -> Any:  # noqa: ANN401  (whatever the key takes)

@@ -130,6 +130,18 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
                 temporary.unlink(missing_ok=True)
 
 
+def remove(path: Path) -> None:
+    """Remove a file, if it is there, and what killed writers left of it.
+
+    Raises:
+        PipelineError: the folder is read-only and the like.
+    """
+    with explained("remove", path):
+        path.unlink(missing_ok=True)
+        if path.parent.is_dir():
+            _remove_leftovers(path)
+
+
 def _open_temporary(path: Path) -> tuple[Path, BinaryIO]:
     """A new temporary file beside `path`, locked for as long as it is open."""
     while True:

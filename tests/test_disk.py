@@ -395,6 +395,10 @@ ALLOWED = {
         "pipeline/fetching.py",
         "path.open",
     ): "the unfinished download, which is renamed once its checksum is right",
+    ("pipeline/commands/rerun.py", "log.open"): "in verify's temporary folder",
+    ("pipeline/commands/rerun.py", "(folder / 'config.local').write_text"): "in verify's temporary folder",
+    ("pipeline/commands/rerun.py", "python.write_text"): "in verify's temporary folder",
+    ("pipeline/commands/differences.py", "before.write_bytes"): "in a temporary folder, to be read again",
 }
 
 

@@ -245,9 +245,10 @@ def test_the_failed_stage_is_named_and_not_only_its_job(tmp_path: Path) -> None:
 
 
 INTERRUPTED = """
-import os, sys
+import os, signal, sys
 from pathlib import Path
 from pipeline import jobs
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as the command line does
 folder = Path(sys.argv[1])
 sleeping = "import os, sys, time; open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(600)"
 shell = "exec 2>/dev/null; {0} -S -c \\"{1}\\" {2} & wait"
@@ -288,6 +289,25 @@ def test_an_interrupt_ends_all_processes(tmp_path: Path, number: signal.Signals)
         process.send_signal(number)
         assert process.wait(30) != 0
     wait_for(lambda: not is_running(below))
+
+
+def test_a_terminal_that_has_gone_ends_all_processes(tmp_path: Path) -> None:
+    def gone(text: str) -> None:
+        raise BrokenPipeError(32, text)
+
+    program = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+    with pytest.raises(BrokenPipeError) as caught:
+        jobs.run(
+            [job("a"), job("b", "a")],
+            lambda _: [sys.executable, "-S", "-c", program],
+            count=1,
+            weights={},
+            root=tmp_path,
+            environment=os.environ,
+            report=gone,
+        )
+    process = int(caught.value.strerror.removeprefix("a | "))
+    wait_for(lambda: not is_running(process))
 
 
 def test_with_dvc_the_lock_file_is_the_serial_one(tmp_path: Path) -> None:

@@ -118,23 +118,26 @@ def test_the_example_of_a_command_can_be_meant(
 
 
 @pytest.mark.usefixtures("composed")
-@pytest.mark.parametrize("flag", [["--engine", "spark"], ["--engine=spark"]])
+@pytest.mark.parametrize("flag", [["--engine", "dask"], ["--engine=dask"]])
 @pytest.mark.parametrize("before", [True, False])
 def test_the_engine_of_a_search_is_a_flag_of_train(
     cli: Run, monkeypatch: pytest.MonkeyPatch, flag: list[str], *, before: bool
 ) -> None:
     # Put back afterwards: the flag sets it for good.
     monkeypatch.setenv("PIPELINE_ENGINE", "local")
+    monkeypatch.delenv("DASK_SCHEDULER_ADDRESS", raising=False)
     assert cli("split", "tiny_grid").code == 0
     arguments = [*flag, "tiny_grid"] if before else ["tiny_grid", *flag]
     ended = cli("train", *arguments)
-    assert (ended.code, said(ended)) == (
-        2,
-        "PIPELINE_ENGINE=spark: no such engine; one of local, dask, ray",
-    )
+    assert (ended.code, "set DASK_SCHEDULER_ADDRESS to where" in said(ended)) == (2, True)
     ended = cli("train", "experiment=tiny_grid", *flag)
-    assert (ended.code, "one of local, dask, ray" in ended.err) == (2, True)
-    assert said(cli("train", "tiny_grid", "--engine")) == "--engine: expected local, dask or ray"
+    assert (ended.code, "set DASK_SCHEDULER_ADDRESS to where" in ended.err) == (2, True)
+
+
+@pytest.mark.parametrize(("flag", "name"), [(["--engine", "spark"], "spark"), (["--engine"], "")])
+def test_an_unknown_engine_is_told_before_anything_runs(cli: Run, flag: list[str], name: str) -> None:
+    ended = cli("train", "anything", *flag)
+    assert (ended.code, said(ended)) == (2, f"--engine {name}: no such engine; one of local, dask, ray")
 
 
 def test_a_search_space_is_overridden_on_the_command_line_without_a_plus(cli: Run, parsed: Layout) -> None:

@@ -338,6 +338,9 @@ def test_no_combination_is_drawn_twice() -> None:
         ConfigError, match=r"^search\.trials=7: the space has only 6 combinations; search=grid"
     ):
         trials(drawing(space, 7))
+    narrow = {"optimizer": {"learning_rate": {"low": 0.1, "high": 0.100001}}}
+    with pytest.raises(ConfigError, match=r"^search\.trials=3: only 2 different combinations were drawn"):
+        trials(drawing(narrow, 3))
 
 
 # --- halving

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.errors import ConfigError, PipelineError
 from pipeline.layout import Layout
@@ -122,12 +122,11 @@ def _members(objects: "HashFileDB", name: str) -> dict[str, str]:
 
 def _outputs(layout: Layout) -> dict[str, str]:
     """Hash -> path of what dvc.lock names."""
-    from omegaconf import OmegaConf
+    from pipeline.verification import read_lock
 
     lock = layout.root / "dvc.lock"
-    stages: Any = OmegaConf.to_container(OmegaConf.load(lock)) if lock.is_file() else {}
-    listed = [out for stage in stages.get("stages", {}).values() for out in stage.get("outs", ())]
-    return {out["md5"]: out["path"] for out in listed}
+    recorded = read_lock(lock.read_text("utf-8")).values() if lock.is_file() else ()
+    return {md5: path for stage in recorded for path, md5 in stage.outputs.items()}
 
 
 def _remove(objects: "HashFileDB", names: Collection[str]) -> None:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Final
 from pipeline import storage, verification
 from pipeline.commands.rerun import Clone, git
 from pipeline.errors import PipelineError
+from pipeline.jobs import dvc
 from pipeline.layout import Layout
 from pipeline.verification import Difference, Row, State
 
@@ -58,10 +58,9 @@ class Committed:
 
     def _cached(self, md5: str | None) -> Path | None:
         """Where the checkout's DVC cache keeps what has this hash."""
-        command = [sys.executable, "-m", "dvc", "cache", "dir"]
         try:
             done = subprocess.run(  # noqa: S603  (dvc)
-                command, cwd=self.layout.root, capture_output=True, text=True, check=True
+                dvc("cache", "dir"), cwd=self.layout.root, capture_output=True, text=True, check=True
             )
         except (OSError, subprocess.CalledProcessError):  # its own settings are damaged
             return None

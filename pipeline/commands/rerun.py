@@ -14,7 +14,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from typing import Final
 
 from pipeline import runtime
 from pipeline.errors import PipelineError
+from pipeline.jobs import dvc
 
 # Variables of these programs could bring results, code or settings with them.
 _FOREIGN: Final = ("DVC_", "GIT_", "HYDRA_", "PIPELINE_")
@@ -76,7 +76,7 @@ class Clone:
 
     def stages(self) -> list[str]:
         """The stages that its dvc.yaml defines, such as ``train@mnist_two_layer``."""
-        return _output([*_dvc(), "stage", "list", "--name-only"], self.root, self.environment).split()
+        return _output(dvc("stage", "list", "--name-only"), self.root, self.environment).split()
 
 
 def git(root: Path, *arguments: str) -> bytes:
@@ -106,23 +106,22 @@ def fresh_clone(root: Path, *, keep: bool = False) -> Iterator[Clone]:
     except PipelineError as error:
         raise PipelineError(f"verify clones the last commit of {root}, and there is none: {error}") from None
     inside = root.resolve().relative_to(top.resolve())
-    with _terminable():
-        base = Path(tempfile.mkdtemp(prefix="pipeline-verify-"))
-        try:
-            clone = base / "clone"
-            settings = [part for setting in _GIT_SETTINGS for part in ("-c", setting)]
-            # No links into the repository that is cloned, shallow or not.
-            git(
-                base,
-                *(*settings, "clone", "--quiet", "--no-hardlinks", "--no-checkout", "--template="),
-                *(str(top), str(clone)),
-            )
-            git(clone, *settings, "checkout", "--quiet", "--detach", commit)
-            _isolate(clone / inside)
-            yield Clone(clone / inside, base, commit, _environment(base, clone / inside))
-        finally:
-            if not keep:
-                shutil.rmtree(base, ignore_errors=True)
+    base = Path(tempfile.mkdtemp(prefix="pipeline-verify-"))
+    try:
+        clone = base / "clone"
+        settings = [part for setting in _GIT_SETTINGS for part in ("-c", setting)]
+        # No links into the repository that is cloned, shallow or not.
+        git(
+            base,
+            *(*settings, "clone", "--quiet", "--no-hardlinks", "--no-checkout", "--template="),
+            *(str(top), str(clone)),
+        )
+        git(clone, *settings, "checkout", "--quiet", "--detach", commit)
+        _isolate(clone / inside)
+        yield Clone(clone / inside, base, commit, _environment(base, clone / inside))
+    finally:
+        if not keep:
+            shutil.rmtree(base, ignore_errors=True)
 
 
 def _isolate(root: Path) -> None:
@@ -179,7 +178,7 @@ def reproduce(
     for path in ("dvc.lock", *made):
         (clone.root / path).unlink(missing_ok=True)
     log = clone.folder / "repro.log"
-    command = [*_dvc(), "repro", "--no-run-cache", "--no-commit", *targets]
+    command = dvc("repro", "--no-run-cache", "--no-commit", *targets)
     ran: list[str] = []
     skipped: list[str] = []
     last: deque[str] = deque(maxlen=_TOLD_LINES)
@@ -235,28 +234,6 @@ def _ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
         process.wait()
         if process.stdout is not None:
             process.stdout.close()
-
-
-@contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM end the block as Ctrl-C does, so that it can clean up."""
-
-    def stop(number: int, frame: object) -> None:
-        del frame
-        raise SystemExit(128 + number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _dvc() -> list[str]:
-    return [sys.executable, "-m", "dvc"]
 
 
 def _output(command: Sequence[str], root: Path, environment: Mapping[str, str]) -> str:

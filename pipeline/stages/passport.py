@@ -5,7 +5,6 @@ worker process is asked before its first trial, and a difference ends the search
 """
 
 import functools
-import hashlib
 import os
 import platform
 from collections.abc import Sequence
@@ -31,7 +30,7 @@ class Passport:
         tier: the numeric runtime.
         numpy: its version.
         code: `guard.code_digest`.
-        bits: `numeric_digest`.
+        bits: `runtime.arithmetic`, as pairs.
         inputs: paths and their `guard.content_digest`.
     """
 
@@ -39,7 +38,7 @@ class Passport:
     tier: str
     numpy: str
     code: str
-    bits: str
+    bits: tuple[tuple[str, str], ...]
     inputs: tuple[tuple[Path, str], ...]
 
 
@@ -50,7 +49,7 @@ def issue(root: Path, inputs: Sequence[Path]) -> Passport:
         runtime.active() or "native",
         np.__version__,
         guard.code_digest(),
-        numeric_digest(),
+        _bits(),
         tuple((path, guard.content_digest(path)) for path in inputs),
     )
 
@@ -92,7 +91,7 @@ def check(passport: Passport) -> None:
         runtime.activate(passport.tier)
     except ConfigError as error:
         raise PipelineError(f"{place}: {error}") from None
-    if passport.tier != "native" and numeric_digest() != passport.bits:
+    if passport.tier != "native" and _bits() != passport.bits:
         raise PipelineError(
             f"{place} computes other bits than runtime={passport.tier} does here: NumPy was loaded before the"
             f" runtime was set; {_REMEDY}"
@@ -110,15 +109,5 @@ def check(passport: Passport) -> None:
             )
 
 
-def numeric_digest() -> str:
-    """A hash of what NumPy and its BLAS compute on fixed inputs here: another one if their bits differ."""
-    random = np.random.RandomState(0)  # its stream is frozen
-    found = hashlib.sha256()
-    for dtype in ("float32", "float64"):
-        left = random.standard_normal((61, 307)).astype(dtype)
-        right = random.standard_normal((307, 103)).astype(dtype)
-        product = left @ right
-        for array in (product, left.T @ product, np.exp(product / 32), np.tanh(product), product.sum(axis=0)):
-            found.update(np.ascontiguousarray(array).tobytes())
-    found.update(np.random.default_rng(0).permutation(1000).tobytes())
-    return found.hexdigest()
+def _bits() -> tuple[tuple[str, str], ...]:
+    return tuple(runtime.arithmetic().items())

@@ -24,7 +24,7 @@ from pipeline.errors import FormatError, PipelineError
 from pipeline.progress import say
 from pipeline.search import Outcome
 from pipeline.stages import guard
-from pipeline.storage import Array, explained, read_arrays, read_bytes, write_arrays
+from pipeline.storage import Array, explained, read_arrays, read_bytes, remove, write_arrays
 from pipeline.training import Best, Checkpoint
 
 if TYPE_CHECKING:
@@ -229,10 +229,7 @@ def _outcome(line: bytes) -> Outcome | None:
 
 
 def _remove(path: Path) -> None:
-    with explained("remove", path):
-        # And what processes left that were killed while they wrote it.
-        for file in (path, *path.parent.glob(f".{path.name}.*.tmp")):
-            file.unlink(missing_ok=True)
+    remove(path)
     # Once no other state is beside it.
     with contextlib.suppress(OSError):
         path.parent.rmdir()
