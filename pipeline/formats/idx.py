@@ -6,7 +6,7 @@ axis follows, and then the elements in C order. (Y. LeCun, C. Cortes, C. Burges:
 
 import math
 import sys
-from collections.abc import Generator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +17,7 @@ from numpy.typing import DTypeLike
 from pipeline import runtime
 from pipeline.contents import HEAD_BYTES, describe, shorten
 from pipeline.errors import FormatError
-from pipeline.formats.streams import CHUNK_BYTES, Stream, one_ahead, open_stream
+from pipeline.formats.streams import CHUNK_BYTES, Stream, open_stream
 from pipeline.storage import atomic_npy, atomic_write
 
 Array = np.ndarray[Any, Any]
@@ -32,7 +32,6 @@ DTYPES: Final[Mapping[int, DTypeLike]] = {
 }
 """Element type by its code in the header's third byte."""
 
-_PIECE_BYTES: Final = 2 * CHUNK_BYTES  # of the elements, whole ones
 _MAXIMUM_RANK: Final = 64  # the axes that NumPy can hold; the format's own limit is 255
 _MAXIMUM_LENGTH: Final = 2**31  # lengths are signed four-byte integers
 _MAXIMUM_BYTES: Final = 2**63
@@ -111,7 +110,7 @@ def parse_into(path: Path, destination: Path, *, shape: tuple[int, ...] | None =
         if shape is not None and math.prod(shape) != math.prod(header.shape):
             raise FormatError(f"{path}: expected an array of shape {shape}, found {header.shape}")
         with atomic_npy(destination, shape or header.shape, header.dtype) as writer:
-            for part in one_ahead(_elements(stream, header)):
+            for part in _elements(stream, header):
                 writer.write_bytes(part.data)
 
 
@@ -166,19 +165,21 @@ def _header(stream: Stream) -> Header:
     return header
 
 
-def _elements(stream: Stream, header: Header) -> Generator[Array, None, None]:
-    """The elements' bytes in this machine's order, piece by piece; the data ends with them."""
+def _elements(stream: Stream, header: Header) -> Iterator[Array]:
+    """The elements' bytes in this machine's order, chunk by chunk in one buffer; the data ends with them."""
+    buffer = np.empty(min(CHUNK_BYTES, header.data_bytes), np.uint8)
     is_swapped = sys.byteorder == "little" and header.dtype.itemsize > 1
-    for start in range(0, header.data_bytes, _PIECE_BYTES):
-        wanted = min(_PIECE_BYTES, header.data_bytes - start)
-        data = stream.read(wanted)
-        if len(data) < wanted:
+    for start in range(0, header.data_bytes, CHUNK_BYTES):  # whole elements
+        part = buffer[: header.data_bytes - start]
+        count = stream.fill(part.data)
+        if count < len(part):
             raise FormatError(
                 f"{stream.path}: expected {header.data_bytes:,} bytes for shape {header.shape}, "
-                f"found {start + len(data):,}; the file is incomplete"
+                f"found {start + count:,}; the file is incomplete"
             )
-        part = np.frombuffer(data, header.dtype)
-        yield (part.byteswap() if is_swapped else part).view(np.uint8)
+        if is_swapped:
+            part.view(header.dtype).byteswap(inplace=True)
+        yield part
     if stream.skip(1):
         raise FormatError(
             f"{stream.path}: more data than the {header.data_bytes:,} bytes that shape {header.shape} takes"
