@@ -383,13 +383,10 @@ ALLOWED = {
     ("pipeline/storage.py", "self.write_bytes"): "into the file of an atomic write",
     ("pipeline/storage.py", "archive.open"): "into the file of an atomic write",
     ("pipeline/stages/state.py", "self.path.open"): "a log, every line of which has its checksum",
-    ("pipeline/commands/differences.py", "before.write_bytes"): "a copy in a temporary folder",
     (
         "pipeline/commands/rerun.py",
         "(folder / 'config.local').write_text",
     ): "in a clone in a temporary folder",
-    ("pipeline/commands/rerun.py", "python.write_text"): "the same",
-    ("pipeline/commands/rerun.py", "log.open"): "the same",
     ("pipeline/formats/idx.py", "writer.write_bytes"): "into the file of an atomic write",
     (
         "pipeline/fetching.py",
