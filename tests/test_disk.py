@@ -383,10 +383,6 @@ ALLOWED = {
     ("pipeline/storage.py", "self.write_bytes"): "into the file of an atomic write",
     ("pipeline/storage.py", "archive.open"): "into the file of an atomic write",
     ("pipeline/stages/state.py", "self.path.open"): "a log, every line of which has its checksum",
-    (
-        "pipeline/commands/rerun.py",
-        "(folder / 'config.local').write_text",
-    ): "in a clone in a temporary folder",
     ("pipeline/formats/idx.py", "writer.write_bytes"): "into the file of an atomic write",
     (
         "pipeline/fetching.py",
