@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipeline import config as configuration  # before NumPy, whose environment the package fixes
-from pipeline import datasets, metrics, preprocessing, runtime, search, splitting, training
+from pipeline import datasets, engines, metrics, preprocessing, runtime, splitting, training
 from pipeline.config import Config, File
 from pipeline.images import LabelledImages
 from pipeline.layout import Layout, Results
@@ -130,7 +130,9 @@ def of_training(drawing: Drawing) -> Iterator[bytes]:
         ],
     )
     for config, learnt in zip([*configurations(), numerical], itertools.cycle(statistics), strict=False):
-        *_, last = training.train(config, examples, {"train": examples, "valid": test}, learnt)
+        *_, last = training.train(
+            config, examples, {"train": examples, "valid": test}, learnt, threads=runtime.threads()
+        )
         yield last.result.tobytes()
         yield last.step_losses.tobytes()
         yield repr(last.history).encode()
@@ -185,22 +187,30 @@ def of_stages(drawing: Drawing) -> Iterator[bytes]:
 class Task:
     """Trains a configuration on drawn digits, in whichever process."""
 
-    def __call__(self, config: Config) -> float:
-        """The loss of the last step."""
+    def __call__(self, numbered: tuple[int, Config]) -> tuple[int, float]:
+        """The configuration's number, and the loss of the last step."""
+        number, config = numbered
         examples, _ = examples_of(draw_digits(TRAIN, TEST))
         *_, last = training.train(config, examples, {}, preprocessing.Statistics(255.0))
-        return float(last.step_losses[-1])
+        return number, float(last.step_losses[-1])
+
+
+def died(numbered: tuple[int, Config]) -> tuple[int, float]:
+    """Ends the program: a part of it is missing.
+
+    Raises:
+        RuntimeError: always.
+    """
+    raise RuntimeError(f"the process of configuration {numbered[0]} died")
 
 
 def of_workers(drawing: Drawing) -> Iterator[bytes]:
-    """The outcomes of a search in two processes side by side."""
+    """What two processes side by side make of some configurations, as of a search's."""
     del drawing
-    trials = [
-        search.Trial(number, {}, config)
-        for number, config in enumerate(itertools.islice(configurations(), 6))
-    ]
-    outcomes = sorted(search.run(trials, Task(), workers=2), key=lambda outcome: outcome.number)
-    yield repr([outcome.valid_accuracy for outcome in outcomes]).encode()
+    numbered = enumerate(itertools.islice(configurations(), 6))
+    with engines.open_engine("local", 2) as engine:
+        found = sorted(engines.run(engine, Task(), numbered, died, print))
+    yield repr([loss for _, loss in found]).encode()
 
 
 PARTS: Final[Mapping[str, Callable[[Drawing], Iterator[bytes]]]] = {

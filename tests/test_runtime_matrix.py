@@ -1,6 +1,7 @@
 """The matrix of environments: it judges its lines, and the cheap part of it holds."""
 
 import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -89,3 +90,15 @@ def test_the_cheap_part_holds() -> None:
     hashes = re.findall(r"^portable .* ([0-9a-f]{16}) +same ", done.stdout, re.MULTILINE)
     assert len(hashes) >= 10
     assert len(set(hashes)) == 1
+
+
+def test_what_is_run_has_all_its_parts() -> None:
+    """Those that take long aside; the matrix itself runs them."""
+    done = subprocess.run(  # noqa: S603  (this interpreter)
+        [sys.executable, SCRIPT.with_name("fingerprint.py"), "--part", "workers", "--part", "split"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(done.stdout)["parts"]) == {"workers", "split"}
