@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +23,9 @@ from pipeline.layout import Layout
 from pipeline.stages import compose, evaluate, split, train
 from pipeline.standins import Drawing, draw_digits
 from pipeline.storage import atomic_npy, write_text
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and with them all that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples in every run, and no clock: these machines are shared.
 settings.register_profile("pipeline", derandomize=True, deadline=None)
