@@ -47,17 +47,17 @@ remote: $(READY) ## keep DVC's outputs at URL too (a folder, s3://bucket/folder)
 verify: $(READY) ## run the last commit from nothing in a clone, compare every output (OPTIONS=--quick)
 	@pipeline verify $(OPTIONS)
 
-test: $(READY) ## run the tests (those of a few minutes aside)
-	@python -m pytest -q -n auto -m "not slow"
+test: $(READY) ## run the tests (those of a few minutes, and those with servers, aside)
+	@python -m pytest -q -n auto -m "not slow and not service"
 
 test-service: $(SERVICE_READY) ## run the tests that need servers: S3, Dask (installs what they need)
 	@python -m pytest -q -n auto -m service
 
-test-all: $(READY) ## run all tests
+test-all: $(SERVICE_READY) ## run all tests
 	@python -m pytest -q -n auto
 
 coverage: $(READY) ## run the tests and show which lines they miss
-	@python -m pytest -q -n auto -m "not slow" --cov --cov-report=term
+	@python -m pytest -q -n auto -m "not slow and not service" --cov --cov-report=term
 
 benchmark: $(READY) ## measure training beside other libraries, write docs/training_speed.* (see benchmarks/requirements.txt)
 	@python benchmarks/training.py

@@ -244,6 +244,7 @@ def test_an_edit_in_conf_runs_the_stages_whose_values_changed(checkout: Checkout
     assert {path.split("/")[1] for path in before if before[path] != after[path]} == {"other"}
 
 
+@pytest.mark.slow
 def test_an_experiment_from_the_command_line(checkout: Checkout) -> None:
     """params.yaml keeps its comments, only that experiment runs, and what differs is shown."""
     before = (checkout.root / "params.yaml").read_text()
@@ -349,6 +350,7 @@ def test_what_is_edited_while_its_stage_runs_is_not_recorded(
         assert checkout.repro("--single-item", name) == set()
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_leaves_behind_is_in_no_hash(checkout: Checkout) -> None:
     lock = (checkout.root / "dvc.lock").read_bytes()
     for path in (
@@ -594,6 +596,7 @@ def in_storage(checkout: Checkout, path: str) -> str:
     raise AssertionError(path)
 
 
+@pytest.mark.slow
 def test_the_documented_remote_checks_what_it_brings(checkout: Checkout, tmp_path: Path) -> None:
     """Without `verify` DVC takes garbage of the right size; so there is one recipe, and it sets it."""
     set_up_remote(checkout, Storage(str(tmp_path / "storage")))

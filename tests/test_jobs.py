@@ -310,6 +310,7 @@ def test_a_terminal_that_has_gone_ends_all_processes(tmp_path: Path) -> None:
     wait_for(lambda: not is_running(process))
 
 
+@pytest.mark.slow
 def test_with_dvc_the_lock_file_is_the_serial_one(tmp_path: Path) -> None:
     """Ten stages, four processes, no lock file before."""
     environment = {**os.environ, "DVC_NO_ANALYTICS": "1", "DVC_SITE_CACHE_DIR": str(tmp_path / "site")}
