@@ -6,7 +6,6 @@ does not do then is to order the stages; that is done here, from the graph that 
 """
 
 import contextlib
-import io
 import os
 import re
 import signal
@@ -17,6 +16,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
+from typing import IO
 
 from pipeline.errors import PipelineError
 
@@ -189,7 +189,9 @@ def run(
                     break
                 is_alone = job.is_wide
                 waiting.remove(job)
-                running[job.name] = _Process(job, command(job), root, environment, report, ended)
+                # Known before it starts, so that a signal from then on ends it too.
+                running[job.name] = _Process(job, report, ended)
+                running[job.name].start(command(job), root, environment)
             job = ended.get()
             process = running[job.name]
             if process.unheard is not None:
@@ -228,17 +230,14 @@ class _Process:
         unheard: what hindered `report`: a terminal that has gone, a full disk.
     """
 
-    def __init__(
-        self,
-        job: Job,
-        command: Sequence[str],
-        root: Path,
-        environment: Mapping[str, str],
-        report: Callable[[str], None],
-        ended: "SimpleQueue[Job]",
-    ) -> None:
+    def __init__(self, job: Job, report: Callable[[str], None], ended: "SimpleQueue[Job]") -> None:
+        self._job, self._report, self._ended = job, report, ended
         self.failed_stage = job.name
         self.unheard: OSError | None = None
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self, command: Sequence[str], root: Path, environment: Mapping[str, str]) -> None:
+        """Start it in `root`."""
         # A group of its own, so that all that it starts can be ended with it.
         self._process = subprocess.Popen(  # noqa: S603  (DVC, with stages of the checkout's dvc.yaml)
             command,
@@ -251,32 +250,31 @@ class _Process:
             errors="replace",
             start_new_session=True,
         )
+        threading.Thread(target=self._pass_on, args=(self._process.stdout,), daemon=True).start()
 
-        def pass_on() -> None:
-            try:
-                with self._process.stdout or io.StringIO() as lines:
-                    for line in lines:
-                        if match := _FAILED.search(line):
-                            self.failed_stage = match[1]
-                        if line.strip():
-                            report(f"{job.title} | {line.rstrip()}")
-            except OSError as error:
-                self.unheard = error
-            finally:
-                # Whatever happens, `run` waits for this.
-                ended.put(job)
-
-        self._thread = threading.Thread(target=pass_on, daemon=True)
-        self._thread.start()
+    def _pass_on(self, output: IO[str]) -> None:
+        try:
+            with output as lines:
+                for line in lines:
+                    if match := _FAILED.search(line):
+                        self.failed_stage = match[1]
+                    if line.strip():
+                        self._report(f"{self._job.title} | {line.rstrip()}")
+        except OSError as error:
+            self.unheard = error
+        finally:
+            # Whatever happens, `run` waits for this.
+            self._ended.put(self._job)
 
     def wait(self, seconds: float | None = None) -> int:
         """The exit code; subprocess.TimeoutExpired if there is none after so long."""
-        return self._process.wait(seconds)
+        return 0 if self._process is None else self._process.wait(seconds)
 
     def send(self, number: int) -> None:
         """Send a signal to the process and all that it started."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, number)
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
 
 
 def _end(processes: Iterable[_Process]) -> None:
