@@ -105,7 +105,7 @@ def test_no_images_are_an_error_even_where_no_count_is_expected(tmp_path: Path) 
     ("data", "reason"),
     [
         (b"<!DOCTYPE html><title>404 Not Found</title>", "expected idx data, found an HTML page"),
-        (gzip.compress(b"<html>"), "expected idx data, found gzip data that holds an HTML page"),
+        (gzip.compress(b"<html>", mtime=0), "expected idx data, found gzip data that holds an HTML page"),
         (b"", "expected idx data, found nothing"),
         (b"\x1f\x8b\x08\0", "the gzip data is cut off"),
     ],
