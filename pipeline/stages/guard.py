@@ -18,8 +18,8 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 # It only parses the command line, and no stage has it among its dependencies.
 _COMMAND_LINE = _PACKAGE / "__main__.py"
 _STARTED_WITH: dict[Path, str] = {}
-# What `unchanged` saw at its beginning, with the files' size and time of change: see `content_digest`.
-_SEEN: dict[Path, tuple[tuple[int, int, int] | None, str]] = {}
+# Hashes of files as they were read, with the files' size and times of change: see `content_digest`.
+_SEEN: dict[Path, tuple[tuple[int, ...] | None, str]] = {}
 
 
 def _files(paths: Sequence[Path]) -> Iterator[Path]:
@@ -42,25 +42,34 @@ def _digests(paths: Sequence[Path]) -> dict[Path, str]:
     return {path: _digest(path) for path in _files(paths)}
 
 
-def _signature(path: Path) -> tuple[int, int, int] | None:
+def _signature(path: Path) -> tuple[int, ...] | None:
     """What changes when a file is written; None where it cannot be told."""
     try:
         found = path.stat()
     except OSError:
         return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _noted_digest(path: Path) -> str:
+    """The file's hash, noted in `_SEEN`."""
+    # Looked at before it is read: an edit in between shows as another signature later.
+    signature = _signature(path)
+    digest = _digest(path)
+    _SEEN[path] = signature, digest
+    return digest
 
 
 def content_digest(path: Path) -> str:
     """A hash of what a file or folder holds (names included), wherever it lies, in hexadecimal.
 
-    Files that `unchanged` has hashed in this process, and that look untouched since, are not read again.
+    Files that were hashed in this process, and that look untouched since, are not read again.
     """
     found = {}
     for file in _files([path]):
         signature, digest = _SEEN.get(file, (None, ""))
         untouched = signature is not None and signature == _signature(file)
-        found[file.relative_to(path)] = digest if untouched else _digest(file)
+        found[file.relative_to(path)] = digest if untouched else _noted_digest(file)
     return _combined(found)
 
 
@@ -110,12 +119,7 @@ def unchanged(stage: str, inputs: Sequence[Path]) -> Iterator[None]:
     Raises:
         PipelineError: something changed, appeared or disappeared in between.
     """
-    before = {}
-    for path in _files(inputs):
-        # Looked at before it is read: an edit in between shows as another signature later.
-        signature = _signature(path)
-        before[path] = _digest(path)
-        _SEEN[path] = signature, before[path]
+    before = {path: _noted_digest(path) for path in _files(inputs)}
     yield
     after = _digests(inputs)
     changed = [path for path in {**before, **after} if before.get(path) != after.get(path)]

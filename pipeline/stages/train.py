@@ -9,8 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import joblib
-
 from pipeline import engines, memory, runtime, search
 from pipeline.config import Config
 from pipeline.engines import Engine
@@ -289,6 +287,8 @@ def _duration(seconds: float) -> str:
 
 def _side_by_side(needed_bytes: int) -> int:
     """How many trials, of so much memory each, can run on this machine at a time."""
+    import joblib  # noqa: PLC0415  (slow to import, and most train stages search nothing)
+
     return min(_workers() or joblib.cpu_count(), runtime.memory_bytes() // needed_bytes)
 
 

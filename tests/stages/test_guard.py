@@ -245,3 +245,18 @@ def test_a_data_stage_fails_if_any_of_its_inputs_changes(
             f"pipeline: {path} changed while {stage}@tiny ran; nothing was recorded.\n"
         )
         assert ended.code == 1
+
+
+def test_a_file_is_read_once_for_its_hash_until_it_is_touched(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    digest = guard._digest
+    monkeypatch.setattr(guard, "_SEEN", {})
+    monkeypatch.setattr(guard, "_digest", lambda path: (read.append(path.name), digest(path))[1])
+    first = guard.content_digest(folder)
+    assert guard.content_digest(folder) == first
+    assert sorted(read) == ["a", "b", "c"]
+    (folder / "a").write_text("A")
+    assert guard.content_digest(folder) != first
+    assert sorted(read) == ["a", "a", "b", "c"]
