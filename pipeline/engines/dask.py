@@ -3,7 +3,9 @@
 import logging
 import queue
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -36,12 +38,14 @@ class DaskCluster:
         now = time.monotonic()
         if now - self._counted_at > _POLL_SECONDS:
             self._counted_at = now
-            self._threads = sum(self._client.nthreads().values())
+            with self._asking():
+                self._threads = sum(self._client.nthreads().values())
         return 2 * max(self._threads, 1) + 2
 
     def submit(self, function: Callable[[Any], Any], item: object) -> Any:  # noqa: ANN401  (a Dask future)
         """Hand it to the scheduler."""
-        future = self._client.submit(function, item, pure=False)
+        with self._asking():
+            future = self._client.submit(function, item, pure=False)
         future.add_done_callback(self._ended.put)
         return future
 
@@ -54,13 +58,34 @@ class DaskCluster:
         done = [self._next()]
         while not self._ended.empty():
             done.append(self._ended.get())
-        if lost := next((each for each in done if each.status not in {"finished", "error"}), None):
+        if lost := next((each for each in done if each.status == "cancelled"), None):
             raise self._lost(lost.status)
-        # Together: each would be a round trip of its own.
-        results = iter(self._client.gather([each for each in done if each.status == "finished"]))
-        return [
-            Ended(each, next(results)) if each.status == "finished" else self._failed(each) for each in done
-        ]
+        with self._asking():
+            return self._outcomes(done)
+
+    def _outcomes(self, done: Sequence[Any]) -> list[Ended]:
+        from distributed.scheduler import KilledWorker  # noqa: PLC0415  (an extra)
+
+        finished = [each for each in done if each.status == "finished"]
+        try:
+            # Together: each would be a round trip of its own.
+            results = dict(zip(finished, self._client.gather(finished), strict=True))
+        except KilledWorker:
+            # A result went with its worker, and so did those that were to work it out again.
+            results = {}
+        return [Ended(each, results[each]) if each in results else self._outcome(each) for each in done]
+
+    def _outcome(self, future: Any) -> Ended:  # noqa: ANN401  (a Dask future)
+        from distributed.scheduler import KilledWorker  # noqa: PLC0415  (an extra)
+
+        error = future.exception()
+        if error is None:
+            return Ended(future, future.result())
+        if isinstance(error, KilledWorker):
+            return Ended(future, died=True)
+        if isinstance(error, PipelineError):
+            raise error
+        raise PipelineError(_unable(error))
 
     def _next(self) -> Any:  # noqa: ANN401  (a Dask future)
         while True:
@@ -76,15 +101,15 @@ class DaskCluster:
             " scheduler and the same command again"
         )
 
-    def _failed(self, future: Any) -> Ended:  # noqa: ANN401  (a Dask future)
-        from distributed.scheduler import KilledWorker  # noqa: PLC0415  (an extra)
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Every question to the scheduler can be the one in which its loss is found."""
+        from distributed.client import ClosedClientError  # noqa: PLC0415  (an extra)
 
-        error = future.exception()
-        if isinstance(error, KilledWorker):
-            return Ended(future, died=True)
-        if isinstance(error, PipelineError):
-            raise error
-        raise PipelineError(_unable(error))
+        try:
+            yield
+        except (OSError, CancelledError, ClosedClientError) as error:
+            raise self._lost(_in_a_line(error)) from None
 
     def everywhere(self, function: Callable[[], Any]) -> None:
         """Run a function in every worker process; wait for the first one to come.
@@ -99,7 +124,9 @@ class DaskCluster:
                 f"the Dask scheduler at {self._address} has no workers: start some with"
                 f" `pipeline worker {self._address}`"
             ) from None
-        for error in self._client.run(function, on_error="return").values():
+        with self._asking():
+            found = self._client.run(function, on_error="return")
+        for error in found.values():
             if isinstance(error, PipelineError):
                 raise error
             if isinstance(error, BaseException):
@@ -130,5 +157,8 @@ class DaskCluster:
 
 
 def _unable(error: BaseException) -> str:
-    reason = " ".join(str(error).split()) or "no reason given"
-    return f"a Dask worker could not begin: {type(error).__name__}: {reason}"
+    return f"a Dask worker could not begin: {_in_a_line(error)}"
+
+
+def _in_a_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no reason given'}"
