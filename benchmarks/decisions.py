@@ -9,7 +9,6 @@ unless the line says otherwise.
 import statistics
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Final
 
 import pipeline  # noqa: F401  (before NumPy: it sets the numeric environment)
@@ -98,9 +97,15 @@ def main() -> None:
     kept_by_class, logits = np.ascontiguousarray(kept.T), kept.copy()
     labels, rows = random.integers(0, 10, 100), np.arange(100)
 
+    calls, total = LOSSES["cross_entropy"].bound(scores)
+
     def loss_by_class() -> None:
         np.copyto(scores.by_class, kept_by_class)
-        LOSSES["cross_entropy"].backward(scores, labels, 1.0)
+        scores.locate(labels)
+        scores.factor[()] = 1 / len(labels)
+        for call in calls:
+            call()
+        total()
 
     compared(
         "logits stand class by class",
@@ -126,11 +131,31 @@ def main() -> None:
         lambda: np.add.reduce(errors, axis=0, out=total),
         lambda: np.matmul(ones, errors, out=total),
     )
+    activations()
+
+
+def activations() -> None:
+    """Print the lines on activations."""
     values, scratch = np.ones((100, 90), np.float32), np.ones((100, 90), np.float32)
+    relu = ACTIVATIONS["relu"].forward(values, scratch)
     compared(
         "ReLU compares with an array of zeros (784-90-10)",
         lambda: np.maximum(values, 0, out=values),
-        partial(ACTIVATIONS["relu"].apply, values, scratch),
+        lambda: [call() for call in relu],
+    )
+    hidden: Floats = np.full((10, 50), 0.5, np.float32)
+    sigmoid = ACTIVATIONS["sigmoid"].forward(hidden, hidden)
+
+    def written_out() -> None:
+        np.negative(hidden, out=hidden)
+        np.exp(hidden, out=hidden)
+        np.add(hidden, 1, out=hidden)
+        np.reciprocal(hidden, out=hidden)
+
+    compared(
+        "a sigmoid's calls are bound to their arrays once (784-50-10, batch 10)",
+        written_out,
+        lambda: [call() for call in sigmoid],
     )
 
 

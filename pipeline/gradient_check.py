@@ -134,8 +134,8 @@ def _draw_parameters(workspace: Workspace, random: Random) -> None:
     sums = random.standard_normal((10_000, 1))
     outputs, derivatives = sums.copy(), np.ones_like(sums)
     activation = ACTIVATIONS[workspace.network.activation]
-    activation.apply(outputs, np.empty_like(sums))
-    activation.differentiate(outputs, derivatives, np.empty_like(sums))
+    activation.apply(outputs)
+    activation.differentiate(outputs, derivatives)
     gain = 1 / math.sqrt(float(np.square(derivatives).mean()))
     for layer, (weight, bias) in enumerate(zip(workspace.weights, workspace.biases, strict=True)):
         # Neither the inputs nor the logits go through an activation.
@@ -181,6 +181,6 @@ def _sides(workspace: Workspace) -> NDArray[np.bool_]:
     """On which side of the kink each hidden unit is, (rows, all hidden units)."""
     kink = np.array(workspace.activation.kink)
     # What the kink is mapped to, for only outputs are kept; activations ascend.
-    workspace.activation.apply(kink, np.empty_like(kink))
+    workspace.activation.apply(kink)
     workspace.forward(workspace.rows)
     return np.concatenate([outputs > kink for outputs in workspace.outputs[1:-1]], axis=1)

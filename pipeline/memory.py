@@ -11,7 +11,7 @@ from pipeline.errors import ConfigError
 from pipeline.nn.arrays import DTYPES
 from pipeline.nn.network import EVALUATION_ROWS
 from pipeline.nn.optimizers import OPTIMIZERS
-from pipeline.training import BLOCK_STEPS, network_of, steps_per_epoch, total_steps
+from pipeline.training import BLOCK_STEPS, LOOKUP_STEPS, is_large, network_of, steps_per_epoch, total_steps
 
 _INDEX_BYTES: Final = 8
 
@@ -39,15 +39,17 @@ def needed_bytes(config: Config) -> dict[str, int]:
         copies += 2
     # Units of a batch: what every layer puts out, scratch for all but the inputs, three numbers and two
     # indices for the loss. The loader has the pixels as bytes and, for float64, as float32. An evaluation has
-    # arrays of the loss's own, training errors of the hidden layers and a second batch of inputs.
+    # arrays of the loss's own, training errors of the hidden layers and, for a second thread, another batch.
     inputs, classes = network.sizes[0], network.sizes[-1]
     outputs = sum(network.sizes[1:])
     pixels = inputs * (1 if config.dtype == "float32" else 5)
     row = number * (inputs + 2 * outputs + 3) + pixels + 4 * _INDEX_BYTES
     steps = total_steps(config, count)
-    batch = training.batch_size * (row + number * (outputs - classes + inputs))
+    spare = inputs if is_large(config) else 0
+    batch = training.batch_size * (row + number * (outputs - classes + spare))
     drawn = min(steps, steps_per_epoch(count, training.batch_size), BLOCK_STEPS)
     batch += _INDEX_BYTES * (training.batch_size * drawn if training.sampling == "replacement" else count)
+    batch += _INDEX_BYTES * 4 * training.batch_size * min(drawn, LOOKUP_STEPS)
     if training.gradient == "numerical":
         batch += training.batch_size * number * _numbers_of_differences(network.sizes)
     return {

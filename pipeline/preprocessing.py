@@ -103,7 +103,7 @@ class Loader:
         kind = DTYPES[dtype]
         plain = dtype == "float32" and statistics.mean is None and statistics.deviation is None
         self.divisor = statistics.divisor if plain else 1.0
-        self._divisor = np.float32(1 if plain else statistics.divisor)
+        self._divisor = np.array(1 if plain else statistics.divisor, np.float32)
         self._mean = None if statistics.mean is None else statistics.mean.astype(kind)
         self._deviation = None if statistics.deviation is None else statistics.deviation.astype(kind)
         self._bytes: Pixels = np.empty((rows, features), dtype=np.uint8)
@@ -113,7 +113,7 @@ class Loader:
         """Write rows `indices` of pixels (n, features) to the first len(indices) rows of `inputs`."""
         count = len(indices)
         # Without mode="clip" take() copies into a hidden buffer first; the indices were checked by the split.
-        chosen = pixels.take(indices, axis=0, out=self._bytes[:count], mode="clip")
+        chosen = pixels.take(indices, 0, self._bytes[:count], "clip")
         target = inputs[:count]
         single = target if self._scratch is None else self._scratch[:count]
         np.copyto(single, chosen)

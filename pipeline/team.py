@@ -44,6 +44,7 @@ class Team:
     """
 
     def __init__(self, threads: int) -> None:
+        self.threads = 2 if threads > 1 else 1
         self._queue: SimpleQueue[Task | None] | None = None
         if threads > 1:
             self._queue = SimpleQueue()

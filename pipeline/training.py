@@ -37,7 +37,10 @@ from pipeline.team import Team
 Row = Mapping[str, float]
 
 BLOCK_STEPS: Final = 1000
-"""How many batches are drawn at a time."""
+"""How many batches are drawn at a time: for each alone that takes much longer."""
+
+LOOKUP_STEPS: Final = 32
+"""For how many of them images and labels are looked up at a time, for the same reason."""
 
 
 @dataclass(frozen=True)
@@ -109,14 +112,18 @@ class Checkpoint:
 
 
 def _with_replacement(random: Random, count: int, batch_size: int, steps: int) -> Iterator[Integers]:
-    # Drawn in blocks: the same stream as batch by batch, without its cost per call.
+    # The same stream as batch by batch.
     for start in range(0, steps, BLOCK_STEPS):
-        yield from random.choice(count, (min(BLOCK_STEPS, steps - start), batch_size))
+        yield random.choice(count, (min(BLOCK_STEPS, steps - start), batch_size))
 
 
 def _in_order(order: Integers, batch_size: int, steps: int) -> Iterator[Integers]:
-    for step in range(steps):
-        yield order[step * batch_size : (step + 1) * batch_size]
+    whole = min(steps, len(order) // batch_size)
+    for start in range(0, whole, BLOCK_STEPS):
+        stop = min(start + BLOCK_STEPS, whole)
+        yield order[start * batch_size : stop * batch_size].reshape(-1, batch_size)
+    if steps > whole:
+        yield order[np.newaxis, whole * batch_size :]
 
 
 def _shuffled(random: Random, count: int, batch_size: int, steps: int) -> Iterator[Integers]:
@@ -133,9 +140,10 @@ SAMPLERS: Final[Mapping[str, Callable[[Random, int, int, int], Iterator[Integers
     "shuffle": _shuffled,
     "sequential": _sequential,
 }
-"""name -> ``(random, count, batch size, steps)`` -> positions in 0..count-1 of each batch of one epoch.
+"""name -> ``(random, count, batch size, steps)`` -> the batches of one epoch, in blocks.
 
-The last batch of an epoch may be smaller with shuffle and sequential.
+A block is an array (batches, rows) of positions in 0..count-1. The last batch of an epoch may be smaller with
+shuffle and sequential; it is a block of its own.
 """
 
 
@@ -159,6 +167,12 @@ def total_epochs(config: Config, count: int) -> int:
 def network_of(config: Config) -> Network:
     """The architecture that a configuration describes."""
     return Network(config.sizes, config.model.activation, config.dtype)
+
+
+def is_large(config: Config) -> bool:
+    """Whether a step gains from a second thread: a small network's loses more by it."""
+    count = network_of(config).parameter_count
+    return config.training.batch_size * count >= SPLIT_MULTIPLICATIONS
 
 
 def initial_parameters(config: Config, random: Random | None = None) -> Floats:
@@ -230,8 +244,7 @@ class _Run:
         self.steps = total_steps(config, len(examples))
         self.epoch_steps = steps_per_epoch(len(examples), settings.batch_size)
         self.random = random_source(config.random, config.seed)
-        # A second thread costs a small network's step more than it takes off it.
-        large = settings.batch_size * network.parameter_count >= SPLIT_MULTIPLICATIONS
+        large = is_large(config)
         self.team = Team(threads if large else 1)
         self.loader = Loader(statistics, network.dtype, settings.batch_size, network.sizes[0])
         self.workspace = Workspace(
@@ -241,6 +254,7 @@ class _Run:
             regularizer=config.regularizer.name,
             strength=config.regularizer.strength,
             divisor=self.loader.divisor,
+            spare=self.team.threads > 1,
             team=self.team,
         )
         self.workspace.parameters[:] = initial_parameters(config, self.random)
@@ -283,16 +297,16 @@ class _Run:
         gradient = GRADIENTS[settings.gradient]
         workspace, examples = self.workspace, self.examples
         count = min(self.epoch_steps, self.steps - step)
-        batches = SAMPLERS[settings.sampling](self.random, len(examples), settings.batch_size, count)
+        blocks = SAMPLERS[settings.sampling](self.random, len(examples), settings.batch_size, count)
         # A run that diverges ends below, with an explanation; NumPy's warnings would only repeat it.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            for labels in self._loaded(batches):
+            for labels in self._loaded(blocks):
                 rate = self.learning_rate(epoch, step)
+                step += 1
                 loss = gradient(workspace, labels, rate if self.optimizer.scaled else 1.0)
-                self._update(rate)
+                self._update(rate, step)
                 if settings.step_loss == "after":
                     loss = workspace.mean_loss(labels)
-                step += 1
                 if not math.isfinite(loss):
                     raise self._diverged(epoch + 1, step, f"the loss is {loss}")
                 self.step_losses[step - 1] = loss
@@ -303,31 +317,44 @@ class _Run:
             raise self._diverged(epoch + 1, step, "a parameter is not finite")
         return step
 
-    def _update(self, rate: float) -> None:
-        self.optimizer_state["count"] += 1
+    def _update(self, rate: float, step: int) -> None:
+        """The optimizer's step number `step`, from 1."""
+        self.optimizer_state["count"][()] = step
         parts = [
-            partial(self.optimizer.update, parameters, gradient, state, rate, self.optimizer_settings)
-            for parameters, gradient, state in self.update_parts
+            partial(self.optimizer.update, *part, rate, self.optimizer_settings) for part in self.update_parts
         ]
         if len(parts) == 1:
             parts[0]()
         else:
             self.team.together(*parts)
 
-    def _loaded(self, batches: Iterator[Integers]) -> Iterator[Integers]:
-        """Labels of each batch, whose images are the inputs then, while the next ones are being loaded."""
+    def _loaded(self, blocks: Iterator[Integers]) -> Iterator[Integers]:
+        """Labels of each batch, whose images are the inputs then."""
+        workspace, load, pixels = self.workspace, self.loader.load, self.examples.pixels
+        batches = self._batches(blocks)
+        if self.team.threads == 1:
+            for chosen, labels in batches:
+                load(pixels, chosen, workspace.inputs)
+                yield labels
+            return
+        # The next batch is loaded meanwhile. On one thread a second buffer would only crowd the cache.
         ready = None
-        for positions in batches:
-            chosen = self.examples.indices[positions]
-            load = partial(self.loader.load, self.examples.pixels, chosen, self.workspace.spare)
-            task = self.team.start(load)
+        for chosen, labels in batches:
+            task = self.team.start(partial(load, pixels, chosen, workspace.spare))
             if ready is not None:
                 yield ready
             task.finish()
-            self.workspace.swap()
-            ready = self.labels[chosen]
+            workspace.swap()
+            ready = labels
         if ready is not None:
             yield ready
+
+    def _batches(self, blocks: Iterator[Integers]) -> Iterator[tuple[Integers, Integers]]:
+        """Images and labels of each batch."""
+        for block in blocks:
+            for start in range(0, len(block), LOOKUP_STEPS):
+                chosen = self.examples.indices.take(block[start : start + LOOKUP_STEPS])
+                yield from zip(chosen, self.labels.take(chosen), strict=True)
 
     def _diverged(self, epoch: int, step: int, found: str) -> DivergenceError:
         """The error for epoch and step numbers from 1."""

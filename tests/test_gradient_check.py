@@ -98,7 +98,7 @@ def sums(workspace: Workspace) -> Array:
         above = below @ weight + bias
         found.append(above)
         below = above.copy()
-        workspace.activation.apply(below, np.empty_like(below))
+        workspace.activation.apply(below)
     return np.concatenate(found, axis=1)
 
 

@@ -44,7 +44,7 @@ def measured_bytes(config: Config) -> int:
     try:
         before = tracemalloc.get_traced_memory()[0]
         watched = {"train": EXAMPLES, "valid": EXAMPLES}
-        for checkpoint in training.train(config, EXAMPLES, watched, STATISTICS):
+        for checkpoint in training.train(config, EXAMPLES, watched, STATISTICS, threads=2):
             assert not checkpoint.finished or checkpoint.epoch >= 1
         return tracemalloc.get_traced_memory()[1] - before
     finally:

@@ -21,13 +21,24 @@ from pipeline import preprocessing, splitting, training, validation
 from pipeline.config import Config
 from pipeline.errors import ConfigError, DivergenceError
 from pipeline.formats import idx
-from pipeline.nn.arrays import DTYPES, RANDOM_SOURCES, Floats, Integers, Pixels, random_source, random_state
+from pipeline.nn.arrays import (
+    DTYPES,
+    RANDOM_SOURCES,
+    Floats,
+    Integers,
+    Pixels,
+    Random,
+    random_source,
+    random_state,
+)
 from pipeline.nn.losses import LOSSES
 from pipeline.nn.network import EVALUATION_ROWS, Workspace
 from pipeline.nn.optimizers import OPTIMIZERS
 from pipeline.nn.schedules import SCHEDULES, Moment
 from pipeline.preprocessing import Statistics
 from pipeline.training import (
+    BLOCK_STEPS,
+    LOOKUP_STEPS,
     SAMPLERS,
     Checkpoint,
     Evaluator,
@@ -266,6 +277,13 @@ def test_a_batch_larger_than_the_train_part_is_all_of_it() -> None:
 # --- samplers
 
 
+def in_turn(sampling: str, random: Random, count: int, batch_size: int, steps: int) -> list[Integers]:
+    """The batches of an epoch, one after the other."""
+    blocks = list(SAMPLERS[sampling](random, count, batch_size, steps))
+    assert all(1 <= len(block) <= BLOCK_STEPS for block in blocks)
+    return [batch for block in blocks for batch in block]
+
+
 @pytest.mark.parametrize("sampling", SAMPLERS)
 @every_source
 @examples
@@ -276,7 +294,7 @@ def test_batches_are_positions_of_the_train_part(
     sampling: str, source: str, seed: int, count: int, batch_size: int, data: st.DataObject
 ) -> None:
     steps = data.draw(st.integers(1, steps_per_epoch(count, batch_size)))
-    batches = list(SAMPLERS[sampling](random_source(source, seed), count, batch_size, steps))
+    batches = in_turn(sampling, random_source(source, seed), count, batch_size, steps)
     assert len(batches) == steps
     for batch in batches:
         assert np.issubdtype(batch.dtype, np.integer)
@@ -291,7 +309,7 @@ def test_batches_are_positions_of_the_train_part(
 def test_a_shuffled_epoch_has_every_image_once(source: str, seed: int, count: int, batch_size: int) -> None:
     random = random_source(source, seed)
     steps = steps_per_epoch(count, batch_size)
-    epochs = [list(SAMPLERS["shuffle"](random, count, batch_size, steps)) for _ in range(2)]
+    epochs = [in_turn("shuffle", random, count, batch_size, steps) for _ in range(2)]
     for batches in epochs:
         assert sorted(np.concatenate(batches).tolist()) == list(range(count))
         assert all(len(batch) == batch_size for batch in batches[:-1])
@@ -302,9 +320,18 @@ def test_a_shuffled_epoch_has_every_image_once(source: str, seed: int, count: in
 def test_file_order_is_file_order_and_uses_no_randomness() -> None:
     random = random_source("generator", 1)
     before = random_state(random)
-    batches = [batch.tolist() for batch in SAMPLERS["sequential"](random, 10, 4, 3)]
+    batches = [batch.tolist() for batch in in_turn("sequential", random, 10, 4, 3)]
     assert batches == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     np.testing.assert_equal(random_state(random), before)
+
+
+@pytest.mark.parametrize(("count", "last"), [(2 * BLOCK_STEPS, 3), (2 * BLOCK_STEPS - 1, 2), (7, 1)])
+def test_an_epoch_in_order_is_cut_into_blocks_that_join_up(count: int, last: int) -> None:
+    steps = steps_per_epoch(3 * count + last - 3, 3)
+    batches = in_turn("sequential", random_source("generator", 1), 3 * count + last - 3, 3, steps)
+    assert len(batches) == steps == count
+    assert len(batches[-1]) == last
+    np.testing.assert_array_equal(np.concatenate(batches), np.arange(3 * count + last - 3))
 
 
 @every_source
@@ -315,7 +342,7 @@ def test_drawing_in_blocks_is_drawing_batch_by_batch(
     source: str, count: int, batch_size: int, steps: int
 ) -> None:
     blocks, singles = random_source(source, 420), random_source(source, 420)
-    found = list(SAMPLERS["replacement"](blocks, count, batch_size, steps))
+    found = in_turn("replacement", blocks, count, batch_size, steps)
     expected = [singles.choice(count, batch_size) for _ in range(steps)]
     np.testing.assert_array_equal(found, expected)
     np.testing.assert_equal(random_state(blocks), random_state(singles))
@@ -323,8 +350,8 @@ def test_drawing_in_blocks_is_drawing_batch_by_batch(
 
 @every_source
 def test_drawing_with_replacement_draws_everything_alike(source: str) -> None:
-    batches = SAMPLERS["replacement"](random_source(source, 1), 10, 100, 1000)
-    counts = np.bincount(np.concatenate(list(batches)), minlength=10)
+    batches = in_turn("replacement", random_source(source, 1), 10, 100, 1000)
+    counts = np.bincount(np.concatenate(batches), minlength=10)
     # 100,000 draws: each number 10,000 times, give or take four standard deviations of 95.
     assert np.abs(counts - 10_000).max() < 380
 
@@ -348,7 +375,7 @@ def test_the_loop_takes_batches_from_the_sampler_and_rates_from_the_schedule(
     workspace.parameters[:] = training.initial_parameters(config, random)
     losses: list[float] = []
     for epoch in range(2):
-        for positions in SAMPLERS[sampling](random, 22, 4, 6):
+        for positions in in_turn(sampling, random, 22, 4, 6):
             rate = chosen_schedule.factor(Moment(epoch, len(losses), 12), hyperparameters)
             chosen = TRAIN.indices[positions]
             workspace.inputs[: len(chosen)] = TRAIN.pixels[chosen].astype(np.float32) / np.float32(255)
@@ -759,8 +786,9 @@ def test_a_step_allocates_nothing_after_the_first(experiment: str) -> None:
     traced(0, 3)
     (_, one), (stays, hundred) = traced(3, 1), traced(4, 100)
     assert stays < 2_000
-    # Nothing but the positions of the 99 further batches, of 8 bytes each, which are drawn at once.
-    assert hundred - one <= 99 * 50 * 8 + 2_000
+    # Nothing but the positions of the 99 further batches, of 8 bytes each, which are drawn at once, and the
+    # images and labels of those that are looked up at once, and of those before them.
+    assert hundred - one <= (99 + 4 * LOOKUP_STEPS) * 50 * 8 + 2_000
 
 
 # --- evaluation

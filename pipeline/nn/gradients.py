@@ -105,12 +105,12 @@ def _losses_after(
         logits = sums[-1][pair_rows]
         logits[:, unit] = moved
         return workspace.loss.values(logits, labels[pair_rows])
-    workspace.activation.apply(moved, np.empty_like(moved))
+    workspace.activation.apply(moved)
     change = moved - workspace.outputs[layer][pair_rows, unit]
     values = np.multiply.outer(change, workspace.weights[layer][unit])
     values += sums[layer][pair_rows]
     for weight, bias in zip(workspace.weights[layer + 1 :], workspace.biases[layer + 1 :], strict=True):
-        workspace.activation.apply(values, np.empty_like(values))
+        workspace.activation.apply(values)
         values = values @ weight + bias
     return workspace.loss.values(values, labels[pair_rows])
 

@@ -1,11 +1,12 @@
 """Losses on top of a softmax output layer, with their gradients with respect to the logits."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from pipeline.nn.arrays import Floats, Integers
+from pipeline.nn.arrays import Calls, Floats, Integers
 
 
 class Scores:
@@ -19,13 +20,17 @@ class Scores:
         by_row: the same as a view (rows, classes).
         scratch: shape (classes, rows).
         largest: shape (rows,), and so are `sums` and `picked`.
+        places: shape (rows,), where in the flattened `by_class` each row's label stands: see `locate`.
+        factor: shape (), what the gradient of the sum of the losses is multiplied by.
     """
 
     def __init__(self, by_class: Floats, scratch: Floats, vectors: Floats, columns: Integers) -> None:
         self.by_class, self.by_row, self.scratch = by_class, by_class.T, scratch
         self.largest, self.sums, self.picked = self._vectors = vectors
+        self.places: Integers = np.zeros_like(columns)
+        self.factor: Floats = np.ones((), dtype=by_class.dtype)
         self._columns = columns
-        self._places: Integers = np.empty_like(columns)
+        self._rows = np.array(len(columns), dtype=columns.dtype)
 
     @classmethod
     def allocate(cls, classes: int, rows: int, dtype: type[np.floating[Any]]) -> "Scores":
@@ -41,11 +46,22 @@ class Scores:
         )
         return Scores(values, scratch, self._vectors[:, :rows], self._columns[:rows])
 
-    def locate(self, labels: Integers) -> Integers:
-        """Where in the flattened `by_class` each row's label stands: (rows,), until the next call."""
-        np.multiply(labels, len(self._columns), out=self._places, dtype=self._places.dtype)
-        np.add(self._places, self._columns, out=self._places)
-        return self._places
+    def locate(self, labels: Integers) -> None:
+        """Set `places` to those of the labels (rows,)."""
+        np.multiply(labels, self._rows, self.places)
+        np.add(self.places, self._columns, self.places)
+
+
+class Backward(NamedTuple):
+    """The backward pass of a loss, bound to a batch's scores.
+
+    Attributes:
+        calls: replace the logits by the gradient, for the places and the factor in the scores.
+        total: then gives the sum of the losses.
+    """
+
+    calls: Calls
+    total: Callable[[], float]
 
 
 class Loss(NamedTuple):
@@ -53,12 +69,13 @@ class Loss(NamedTuple):
 
     Attributes:
         values: ``values(logits, labels)`` returns the loss of each row, shape (rows,); logits unchanged.
-        backward: ``backward(scores, labels, factor)`` replaces the logits in scores by the gradient of the
-            mean loss with respect to them, times the factor, and returns the sum of the losses.
+        bound: ``bound(scores)`` is the backward pass of the loss divided by `weight`.
+        weight: see `bound`.
     """
 
     values: Callable[[Floats, Integers], Floats]
-    backward: Callable[[Scores, Integers, float], float]
+    bound: Callable[[Scores], Backward]
+    weight: float = 1.0
 
 
 def softmax(logits: Floats) -> Floats:
@@ -80,26 +97,48 @@ def _cross_entropy_values(logits: Floats, labels: Integers) -> Floats:
     return np.asarray(np.log(shifted.sum(axis=1)) - picked)
 
 
-def _cross_entropy_backward(scores: Scores, labels: Integers, factor: float) -> float:
-    values, flat, places = scores.by_class, scores.by_class.reshape(-1), scores.locate(labels)
-    np.subtract(values, np.maximum.reduce(values, axis=0, out=scores.largest), out=values)
-    picked = flat.take(places, out=scores.picked, mode="clip")
-    np.exp(values, out=values)
-    sums = np.add.reduce(values, axis=0, out=scores.sums)
-    values /= sums
-    # The probabilities less one-hot labels, of which only the ones are there.
-    _subtract_one(flat, places, scores.largest)
-    values *= factor / len(labels)
-    np.log(sums, out=sums)
-    sums -= picked
-    return float(np.add.reduce(sums, dtype=np.float64))
+def _shift(scores: Scores) -> Calls:
+    """Subtract the largest logit of each row."""
+    values = scores.by_class
+    return [
+        partial(np.maximum.reduce, values, 0, None, scores.largest),
+        partial(np.subtract, values, scores.largest, values),
+    ]
 
 
-def _subtract_one(flat: Floats, places: Integers, scratch: Floats) -> None:
-    """Subtract 1 where `places` (rows,) point in `flat`; `scratch` (rows,) is overwritten."""
-    flat.take(places, out=scratch, mode="clip")
-    scratch -= 1
-    flat.put(places, scratch)
+def _normalize(scores: Scores) -> Calls:
+    """Turn shifted logits into probabilities; the sums of their powers stay in `sums`."""
+    values = scores.by_class
+    return [
+        partial(np.exp, values, values),
+        partial(np.add.reduce, values, 0, None, scores.sums),
+        partial(np.divide, values, scores.sums, values),
+    ]
+
+
+def _subtract_one_hot(values: Floats, scores: Scores) -> Calls:
+    """Subtract one-hot labels from values (classes, rows), where their ones are; overwrites `largest`."""
+    flat, one = values.reshape(-1), np.ones((), values.dtype)
+    return [
+        partial(flat.take, scores.places, None, scores.largest, "clip"),
+        partial(np.subtract, scores.largest, one, scores.largest),
+        partial(flat.__setitem__, scores.places, scores.largest),
+    ]
+
+
+def _cross_entropy_backward(scores: Scores) -> Backward:
+    values, sums, total = scores.by_class, scores.sums, np.zeros(())
+    calls: Calls = [
+        *_shift(scores),
+        partial(values.reshape(-1).take, scores.places, None, scores.picked, "clip"),
+        *_normalize(scores),
+        *_subtract_one_hot(values, scores),
+        partial(np.multiply, values, scores.factor, values),
+        partial(np.log, sums, sums),
+        partial(np.subtract, sums, scores.picked, sums),
+        partial(np.add.reduce, sums, 0, np.float64, total),
+    ]
+    return Backward(calls, partial(float, total))
 
 
 def _squared_error_values(logits: Floats, labels: Integers) -> Floats:
@@ -108,33 +147,32 @@ def _squared_error_values(logits: Floats, labels: Integers) -> Floats:
     return np.asarray(np.square(probabilities).sum(axis=1))
 
 
-def _squared_error_backward(scores: Scores, labels: Integers, factor: float) -> float:
-    # J = diag(y) - y yᵀ is the softmax's Jacobian, so 2 Jᵀ(y - t) = 2 (y * (y - t) - y (y·(y - t))).
-    values, differences = scores.by_class, scores.scratch
-    np.subtract(values, np.maximum.reduce(values, axis=0, out=scores.largest), out=values)
-    np.exp(values, out=values)
-    values /= np.add.reduce(values, axis=0, out=scores.sums)
-    np.copyto(differences, values)
-    _subtract_one(differences.reshape(-1), scores.locate(labels), scores.picked)
-    total = float(np.vdot(differences, differences))
-    products = np.multiply(values, differences, out=differences)
-    values *= np.add.reduce(products, axis=0, out=scores.sums)
-    np.subtract(products, values, out=values)
-    values *= 2 * factor / len(labels)
-    return total
-
-
 def _half_squared_error_values(logits: Floats, labels: Integers) -> Floats:
     return 0.5 * _squared_error_values(logits, labels)
 
 
-def _half_squared_error_backward(scores: Scores, labels: Integers, factor: float) -> float:
-    return 0.5 * _squared_error_backward(scores, labels, 0.5 * factor)
+def _half_squared_error_backward(scores: Scores) -> Backward:
+    # J = diag(y) - y yᵀ is the softmax's Jacobian, so Jᵀ(y - t) = y * (y - t) - y (y·(y - t)).
+    values, differences, sums = scores.by_class, scores.scratch, scores.sums
+    flat, squares = differences.reshape(-1), np.zeros((), values.dtype)
+    calls: Calls = [
+        *_shift(scores),
+        *_normalize(scores),
+        partial(np.copyto, differences, values),
+        *_subtract_one_hot(differences, scores),
+        partial(np.dot, flat, flat, squares),
+        partial(np.multiply, values, differences, differences),
+        partial(np.add.reduce, differences, 0, None, sums),
+        partial(np.multiply, values, sums, values),
+        partial(np.subtract, differences, values, values),
+        partial(np.multiply, values, scores.factor, values),
+    ]
+    return Backward(calls, lambda: 0.5 * float(squares))
 
 
 LOSSES: Final[Mapping[str, Loss]] = {
     "cross_entropy": Loss(_cross_entropy_values, _cross_entropy_backward),
-    "squared_error": Loss(_squared_error_values, _squared_error_backward),
+    "squared_error": Loss(_squared_error_values, _half_squared_error_backward, weight=2.0),
     "half_squared_error": Loss(_half_squared_error_values, _half_squared_error_backward),
 }
 """name -> loss, for y = softmax(z) and one-hot t.

@@ -1,16 +1,16 @@
 """The multilayer perceptron: shapes, a flat parameter vector, buffers of the forward and backward passes."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
 from pipeline.errors import ConfigError, FormatError
 from pipeline.nn.activations import ACTIVATIONS
-from pipeline.nn.arrays import DTYPES, Floats, Integers, Random
+from pipeline.nn.arrays import DTYPES, Calls, Floats, Integers, Random
 from pipeline.nn.initializers import INITIALIZERS
 from pipeline.nn.losses import LOSSES, Scores, softmax
 from pipeline.nn.regularization import REGULARIZERS
@@ -115,9 +115,8 @@ class Network:
         return cls(sizes, activation, str(weights[0].dtype))
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """A workspace's buffers as a batch of some number of rows uses them: views, made once for that number.
+class _Buffers(NamedTuple):
+    """A workspace's arrays, or views of their first rows.
 
     Attributes:
         outputs: the inputs, then what each hidden layer puts out, (rows, units).
@@ -133,9 +132,9 @@ class _Plan:
     errors: list[Floats]
     ones: Floats
 
-    def first(self, rows: int) -> "_Plan":
-        """The plan of a smaller batch, in the same memory."""
-        return _Plan(
+    def first(self, rows: int) -> "_Buffers":
+        """Those of a smaller batch, in the same memory."""
+        return _Buffers(
             [array[:rows] for array in self.outputs],
             self.scores.first(rows),
             [array[:rows] for array in self.scratches],
@@ -144,19 +143,36 @@ class _Plan:
         )
 
 
+class _Plan(NamedTuple):
+    """What the passes of a batch of some number of rows do, planned once for that number.
+
+    Attributes:
+        scores: the logits.
+        forward: calls that fill the scores.
+        backward: calls that fill the gradient afterwards; empty where none is wanted.
+        total: then gives the sum of the losses.
+    """
+
+    scores: Scores
+    forward: Calls
+    backward: Calls
+    total: Callable[[], float]
+
+
 class Workspace:
     """Preallocated buffers for one network, loss and largest batch, and the passes that use them.
 
-    The parameters and the gradient are flat vectors that live as long as the workspace, so the views on them
-    are made once. No array proportional to the network or the batch is allocated by a pass.
+    The parameters and the gradient are flat vectors that live as long as the workspace. For each number of
+    rows that a batch has, the calls of a pass are bound to their arrays once. No array proportional to the
+    network or the batch is allocated by a pass.
 
     Attributes:
         network: the architecture.
         parameters: shape (parameter count,); write into it, never replace it.
         gradient: the same shape; `backward` fills it.
-        spare: the same shape; the next batch may be put here meanwhile, and then `swap`.
         inputs: shape (rows, sizes[0]); put a batch here before a pass. The network sees it divided by
             `divisor`: dividing the sums of the first layer is less work than dividing its inputs.
+        spare: the same shape if asked for; the next batch may be put here meanwhile, and then `swap`.
         outputs: the inputs, what each hidden layer puts out, and the logits, each (rows, units).
     """
 
@@ -170,6 +186,7 @@ class Workspace:
         strength: float = 0.0,
         divisor: float = 1.0,
         backward: bool = True,
+        spare: bool = False,
         team: Team | None = None,
     ) -> None:
         if loss not in LOSSES:
@@ -182,76 +199,100 @@ class Workspace:
         self.loss = LOSSES[loss]
         self.regularizer = REGULARIZERS[regularizer]
         self.strength = strength
-        self._scale = 1 / divisor
+        self._scale = None if divisor == 1 else np.array(1 / divisor, dtype)
         self._team = team or Team(1)
         self.activation = ACTIVATIONS[network.activation]
         self.parameters: Floats = np.zeros(network.parameter_count, dtype=dtype)
         self.weights, self.biases = _by_layer(network, self.parameters)
         below: list[Floats] = [np.zeros((rows, size), dtype=dtype) for size in network.sizes[:-1]]
         hidden = below[1:]
-        plan = _Plan(
+        self._buffers = _Buffers(
             outputs=below,
             scores=Scores.allocate(network.sizes[-1], rows, dtype),
             scratches=[np.zeros_like(array) for array in hidden],
             errors=[np.zeros_like(array) for array in hidden] if backward else [],
             ones=np.ones(rows, dtype=dtype),
         )
-        self._plans = {rows: plan}
         self.inputs = below[0]
-        self.spare: Floats = np.zeros_like(self.inputs) if backward else self.inputs[:0]
-        self.outputs = [*below, plan.scores.by_row]
+        self.spare: Floats = np.zeros_like(self.inputs) if spare else self.inputs[:0]
+        self.outputs = [*below, self._buffers.scores.by_row]
         self.gradient: Floats = np.zeros_like(self.parameters) if backward else self.parameters[:0]
         if backward:
             self._weight_gradients, self._bias_gradients = _by_layer(network, self.gradient)
             self._weight_scratches, _ = _by_layer(network, np.empty_like(self.parameters))
-
-    def _plan(self, rows: int) -> _Plan:
-        if rows not in self._plans:
-            self._plans[rows] = self._plans[self.rows].first(rows)
-        return self._plans[rows]
+        self._plans: dict[int, _Plan] = {}
+        self._spare_plans: dict[int, _Plan] = {}
 
     def swap(self) -> None:
         """Let `inputs` and `spare` change places."""
         self.inputs, self.spare = self.spare, self.inputs
-        self.outputs[0] = self.inputs
-        for rows, plan in self._plans.items():
-            plan.outputs[0] = self.inputs[:rows]
+        self.outputs[0] = self._buffers.outputs[0] = self.inputs
+        self._plans, self._spare_plans = self._spare_plans, self._plans
 
-    def forward(self, rows: int) -> Floats:
-        """Logits (rows, classes) of the first `rows` of `inputs`: a view, overwritten by the next pass."""
-        return self._forward(self._plan(rows)).by_row
+    def _plan(self, rows: int) -> _Plan:
+        if rows not in self._plans:
+            buffers = self._buffers if rows == self.rows else self._buffers.first(rows)
+            calls, total = self.loss.bound(buffers.scores)
+            if len(self.gradient):
+                calls += self._backward_calls(buffers)
+            self._plans[rows] = _Plan(buffers.scores, self._forward_calls(buffers), calls, total)
+        return self._plans[rows]
 
-    def _forward(self, plan: _Plan) -> Scores:
-        last = self.network.depth - 1
-        for layer, (below, weight, bias) in enumerate(
-            zip(plan.outputs, self.weights, self.biases, strict=True)
-        ):
-            above = plan.scores.by_row if layer == last else plan.outputs[layer + 1]
-            self._multiply(below, weight, above)
-            if layer == 0 and self._scale != 1:
-                above *= self._scale
-            above += bias
-            if layer < last:
-                self.activation.apply(above, plan.scratches[layer])
-        return plan.scores
+    def _forward_calls(self, buffers: _Buffers) -> Calls:
+        calls: Calls = []
+        sums = [*buffers.outputs[1:], buffers.scores.by_row]
+        for layer, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            above = sums[layer]
+            calls += self._product(buffers.outputs[layer], weight, above)
+            if layer == 0 and self._scale is not None:
+                calls.append(partial(np.multiply, above, self._scale, above))
+            calls.append(partial(np.add, above, bias, above))
+            if layer < self.network.depth - 1:
+                calls += self.activation.forward(above, buffers.scratches[layer])
+        return calls
 
-    def _multiply(self, left: Floats, right: Floats, out: Floats) -> None:
+    def _backward_calls(self, buffers: _Buffers) -> Calls:
+        """From the logits' gradient to that of every parameter."""
+        calls: Calls = []
+        error = buffers.scores.by_row
+        for layer in range(self.network.depth - 1, -1, -1):
+            below = buffers.outputs[layer]
+            calls.append(partial(np.matmul, buffers.ones, error, self._bias_gradients[layer]))
+            if layer == 0 and self._scale is not None:
+                calls.append(partial(np.multiply, error, self._scale, error))
+            calls += self._product(below.T, error, self._weight_gradients[layer])
+            if layer > 0:
+                previous = buffers.errors[layer - 1]
+                calls += self._product(error, self.weights[layer].T, previous)
+                calls += self.activation.backward(below, previous, buffers.scratches[layer - 1])
+                error = previous
+        return calls
+
+    def _product(self, left: Floats, right: Floats, out: Floats) -> Calls:
         """Matrix product (n, k) by (k, m) into out (n, m), in two parts where it is large."""
         rows, columns = out.shape
         if rows * columns * len(right) < SPLIT_MULTIPLICATIONS:
-            np.matmul(left, right, out=out)
-        elif rows > columns:
+            return [partial(np.matmul, left, right, out)]
+        if rows > columns:
             half = rows // 2
-            self._team.together(
-                partial(np.matmul, left[:half], right, out=out[:half]),
-                partial(np.matmul, left[half:], right, out=out[half:]),
+            parts = (
+                partial(np.matmul, left[:half], right, out[:half]),
+                partial(np.matmul, left[half:], right, out[half:]),
             )
         else:
             half = columns // 2
-            self._team.together(
-                partial(np.matmul, left, right[:, :half], out=out[:, :half]),
-                partial(np.matmul, left, right[:, half:], out=out[:, half:]),
+            parts = (
+                partial(np.matmul, left, right[:, :half], out[:, :half]),
+                partial(np.matmul, left, right[:, half:], out[:, half:]),
             )
+        return [partial(self._team.together, *parts)]
+
+    def forward(self, rows: int) -> Floats:
+        """Logits (rows, classes) of the first `rows` of `inputs`: a view, overwritten by the next pass."""
+        plan = self._plan(rows)
+        for call in plan.forward:
+            call()
+        return plan.scores.by_row
 
     def penalty(self) -> float:
         """The regularizer's penalty for the parameters as they are."""
@@ -273,26 +314,18 @@ class Workspace:
         Returns:
             The mean loss over the rows plus the penalty: what the gradient, without the factor, is of.
         """
-        plan = self._plan(len(labels))
-        scores = self._forward(plan)
-        penalty = self.penalty()
-        total = self.loss.backward(scores, labels, factor)
-        error = scores.by_row
-        for layer in range(self.network.depth - 1, -1, -1):
-            below = plan.outputs[layer]
-            np.matmul(plan.ones, error, out=self._bias_gradients[layer])
-            if layer == 0 and self._scale != 1:
-                error *= self._scale
-            self._multiply(below.T, error, self._weight_gradients[layer])
-            if layer > 0:
-                previous = plan.errors[layer - 1]
-                self._multiply(error, self.weights[layer].T, previous)
-                self.activation.differentiate(below, previous, plan.scratches[layer - 1])
-                error = previous
+        rows, weight = len(labels), self.loss.weight
+        plan = self._plan(rows)
+        plan.scores.locate(labels)
+        plan.scores.factor[()] = weight * factor / rows
+        for call in plan.forward:
+            call()
+        for call in plan.backward:
+            call()
         self.regularizer.add_gradient(
             self.weights, self._weight_gradients, self._weight_scratches, self.strength * factor
         )
-        return total / len(labels) + penalty
+        return weight * plan.total() / rows + self.penalty()
 
     def probabilities(self, rows: int) -> Floats:
         """Softmax outputs (rows, classes) of the first `rows` of `inputs`: a view."""

@@ -36,13 +36,13 @@ def applied(activation: Activation, values: Floats) -> Floats:
     outputs = values.copy()
     # As every caller does; anything but overflow would still be a warning, and so an error.
     with np.errstate(over="ignore"):
-        activation.apply(outputs, np.empty_like(outputs))
+        activation.apply(outputs)
     return outputs
 
 
 def slopes(activation: Activation, outputs: Floats) -> Floats:
     gradient = np.ones_like(outputs)
-    activation.differentiate(outputs, gradient, np.empty_like(outputs))
+    activation.differentiate(outputs, gradient)
     return gradient
 
 
@@ -92,15 +92,16 @@ def test_any_shape_is_treated_element_by_element_in_place(
     activation = ACTIVATIONS[name]
     values = np.random.default_rng(1).standard_normal(shape).astype(dtype)
     outputs = values.copy() if shape else np.array(values)
-    scratch = np.full_like(outputs, np.nan)
-    activation.apply(outputs, scratch)
+    for call in activation.forward(outputs, np.full_like(outputs, np.nan)):
+        call()
     assert outputs.dtype == dtype
     one_by_one = [applied(activation, np.array([value])).item() for value in np.ravel(values)]
     np.testing.assert_allclose(outputs.ravel(), one_by_one, rtol=1e-6 if dtype == "float32" else 1e-14)
 
     upstream = np.random.default_rng(2).standard_normal(shape).astype(dtype)
     gradient, kept = np.array(upstream), outputs.copy()
-    activation.differentiate(outputs, gradient, np.full_like(outputs, np.nan))
+    for call in activation.backward(outputs, gradient, np.full_like(outputs, np.nan)):
+        call()
     np.testing.assert_array_equal(outputs, kept)
     assert gradient.dtype == dtype
     np.testing.assert_array_equal(gradient, upstream * slopes(activation, outputs))

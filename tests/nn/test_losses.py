@@ -32,8 +32,13 @@ def backward(name: str, logits: Floats, labels: Integers, factor: float = 1.0) -
         array.fill(np.nan)
     scores = largest.first(len(logits))
     scores.by_row[:] = logits
-    total = LOSSES[name].backward(scores, labels, factor)
-    return total, scores.by_row
+    loss = LOSSES[name]
+    calls, total = loss.bound(scores)
+    scores.locate(labels)
+    scores.factor[()] = loss.weight * factor / len(labels)
+    for call in calls:
+        call()
+    return loss.weight * total(), scores.by_row
 
 
 def probabilities_in_full(logits: Sequence[float]) -> list[Decimal]:

@@ -145,7 +145,7 @@ def looped_logits(network: Network, flat: Floats, row: Floats) -> list[float]:
         ]
         if layer < network.depth:
             outputs = np.array(sums)
-            ACTIVATIONS[network.activation].apply(outputs, np.empty_like(outputs))
+            ACTIVATIONS[network.activation].apply(outputs)
             sums = outputs.tolist()
         values = sums
     return values
