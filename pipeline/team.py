@@ -2,16 +2,20 @@
 
 import threading
 from collections.abc import Callable
+from contextvars import copy_context
 from queue import SimpleQueue
 
 Work = Callable[[], object]
 
 
 class Task:
-    """A piece of work that is done once, by whichever thread comes to it first."""
+    """A piece of work that is done once, by whichever thread comes to it first.
+
+    It is done in the context in which it was made: what NumPy is not to warn of holds there alone.
+    """
 
     def __init__(self, work: Work) -> None:
-        self._work = work
+        self._work, self._context = work, copy_context()
         self._claim = threading.Lock()
         self._running = threading.Lock()
         self._error: BaseException | None = None
@@ -21,7 +25,7 @@ class Task:
         with self._running:
             if self._claim.acquire(blocking=False):
                 try:
-                    self._work()
+                    self._context.run(self._work)
                 except BaseException as error:  # noqa: BLE001  (it is raised where the work was asked for)
                     self._error = error
 

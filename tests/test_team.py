@@ -2,6 +2,7 @@
 
 import threading
 
+import numpy as np
 import pytest
 
 from pipeline.team import Team
@@ -31,6 +32,19 @@ def test_two_threads_are_at_work_at_once() -> None:
     # Each waits for the other: on one thread neither would get on.
     both = threading.Barrier(2)
     Team(2).together(lambda: both.wait(10), lambda: both.wait(10))
+
+
+def test_numpy_warns_of_as_much_in_the_other_thread_as_in_this_one() -> None:
+    both, large = threading.Barrier(2), np.full(3, 1000.0)
+
+    def overflow() -> None:
+        both.wait(10)
+        np.exp(large)
+
+    with np.errstate(over="ignore"):
+        Team(2).together(overflow, overflow)
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError):
+        Team(2).together(lambda: both.wait(10), overflow)
 
 
 def test_work_that_the_other_thread_has_no_time_for_is_done_here() -> None:
