@@ -258,6 +258,8 @@ def _without_engine(arguments: Sequence[str]) -> list[str]:
         value = value if equals else next(waiting, "")
         from pipeline.engines import ENGINES, VARIABLE  # noqa: PLC0415  (not needed for --help)
 
+        if not value:
+            raise UsageError(f"--engine: name one of {', '.join(ENGINES)}")
         if value not in ENGINES:
             raise UsageError(f"--engine {value}: no such engine; one of {', '.join(ENGINES)}")
         os.environ[VARIABLE] = value

@@ -37,22 +37,23 @@ THREADS_VARIABLE: Final = "PIPELINE_THREADS"
 _ABOVE_AVX2: Final = ("X86_V4", "AVX512_ICL", "AVX512_SPR")
 _ABOVE_AVX512: Final = ("AVX512_ICL", "AVX512_SPR")
 
-_ONE_THREAD: Final = {
+ONE_THREAD: Final = {
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",
     "GOTO_NUM_THREADS": "1",
 }
+"""What keeps any build of OpenBLAS on one thread."""
 
 TIERS: Final[Mapping[str, Mapping[str, str]]] = {
     "portable": {
         "OPENBLAS_CORETYPE": "Haswell",
         "NPY_DISABLE_CPU_FEATURES": " ".join(_ABOVE_AVX2),
-        **_ONE_THREAD,
+        **ONE_THREAD,
     },
     "avx512": {
         "OPENBLAS_CORETYPE": "SkylakeX",
         "NPY_DISABLE_CPU_FEATURES": " ".join(_ABOVE_AVX512),
-        **_ONE_THREAD,
+        **ONE_THREAD,
     },
     "native": {},
 }
@@ -171,7 +172,7 @@ def threads() -> int:
         return min(int(text), 2)
     if multiprocessing.current_process().name != "MainProcess":
         return 1
-    return min(len(os.sched_getaffinity(0)), 2)
+    return min(processors(), 2)
 
 
 def environment_before() -> dict[str, str]:
@@ -188,27 +189,50 @@ def memory_bytes() -> int:
     return min(machine, machine if own == unlimited else own, *_control_group_limits(Path("/")))
 
 
+def processors() -> int:
+    """How many processors this process can use: those it may run on, or what its control groups leave."""
+    return min([len(os.sched_getaffinity(0)), *_control_group_processors(Path("/"))])
+
+
 def _control_group_limits(root: Path) -> Iterator[int]:
     """Memory limits of this process's control group and of those around it, as far as they can be read."""
-    try:
-        groups = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return
-    for line in groups:
+    for group, is_first in _control_groups(root, "memory"):
+        text = _text(group / ("memory.limit_in_bytes" if is_first else "memory.max"))
+        if text.isdecimal():
+            yield int(text)
+
+
+def _control_group_processors(root: Path) -> Iterator[int]:
+    """The same for processors: their time in a period, as that of whole ones, rounded up."""
+    for group, is_first in _control_groups(root, "cpu"):
+        if is_first:
+            quota, period = _text(group / "cpu.cfs_quota_us"), _text(group / "cpu.cfs_period_us")
+        else:
+            quota, _, period = _text(group / "cpu.max").partition(" ")
+        if quota.isdecimal() and period.isdecimal() and int(period):
+            yield max(math.ceil(int(quota) / int(period)), 1)
+
+
+def _control_groups(root: Path, controller: str) -> Iterator[tuple[Path, bool]]:
+    """The folders of this process's control group and of those around it; whether they are of version 1."""
+    for line in _text(root / "proc/self/cgroup").splitlines():
         _, controllers, name = line.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
         # Version 2 has one tree for all controllers, version 1 one for each.
-        top = root / ("sys/fs/cgroup/memory" if controllers else "sys/fs/cgroup")
+        top = root / (f"sys/fs/cgroup/{controller}" if controllers else "sys/fs/cgroup")
         group = top / name.lstrip("/")
         while group.is_relative_to(top):
-            try:
-                text = (group / ("memory.limit_in_bytes" if controllers else "memory.max")).read_text("utf-8")
-            except OSError:  # a container may not see the groups around it
-                text = ""
-            if text.strip().isdecimal():
-                yield int(text)
+            yield group, bool(controllers)
             group = group.parent
+
+
+def _text(path: Path) -> str:
+    """What is in a file of the kernel's; nothing if it is not there, or a container does not show it."""
+    try:
+        return path.read_text("utf-8").strip()
+    except OSError:
+        return ""
 
 
 def doubts() -> list[str]:

@@ -1,5 +1,6 @@
 """Right gradients pass, wrong ones do not, and no difference is taken over a kink."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from pipeline import gradient_check as check
 from pipeline.errors import PipelineError
 from pipeline.nn.activations import ACTIVATIONS, Activation
+from pipeline.nn.arrays import Calls
 from pipeline.nn.losses import LOSSES
 from pipeline.nn.network import Network, Workspace
 from pipeline.nn.regularization import REGULARIZERS
@@ -70,11 +72,14 @@ def test_the_check_can_see_small_mistakes_in_every_array(monkeypatch: pytest.Mon
 
 
 def test_a_wrong_derivative_shows_below_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    def wrong(outputs: Array, gradient: Array, scratch: Array) -> None:
-        np.subtract(1, outputs, out=scratch)  # a factor of the output is missing
-        gradient *= scratch
+    def wrong(outputs: Array, gradient: Array, scratch: Array) -> Calls:
+        # A factor of the output is missing.
+        return [
+            partial(np.subtract, 1.0, outputs, scratch),
+            partial(np.multiply, gradient, scratch, gradient),
+        ]
 
-    broken = Activation(ACTIVATIONS["sigmoid"].apply, wrong)
+    broken = Activation(ACTIVATIONS["sigmoid"].forward, wrong)
     monkeypatch.setitem(ACTIVATIONS, "sigmoid", broken)  # type: ignore[arg-type]  # a dict, seen as a Mapping
     errors = toy_errors("sigmoid", 1)
     assert min(errors["W1"], errors["b1"]) > 0.01
@@ -82,11 +87,11 @@ def test_a_wrong_derivative_shows_below_it(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_what_is_not_a_number_is_an_infinite_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def undefined(outputs: Array, gradient: Array, scratch: Array) -> None:
+    def undefined(outputs: Array, gradient: Array, scratch: Array) -> Calls:
         del outputs, scratch
-        gradient *= np.nan
+        return [partial(np.multiply, gradient, np.nan, gradient)]
 
-    broken = Activation(ACTIVATIONS["identity"].apply, undefined)
+    broken = Activation(ACTIVATIONS["identity"].forward, undefined)
     monkeypatch.setitem(ACTIVATIONS, "identity", broken)  # type: ignore[arg-type]  # the same
     assert toy_errors("identity", 1)["W1"] == np.inf
 

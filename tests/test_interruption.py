@@ -63,6 +63,7 @@ COMMANDS = {
     ("evaluate", "tiny_grid"): 2,
     ("plot", "tiny"): 3,
     ("plot", "tiny_grid"): 3,
+    ("results",): 3,
 }
 
 
@@ -235,7 +236,7 @@ def test_killed_stages_give_the_outputs_of_undisturbed_ones(
             if was_killed:
                 left -= 1
                 killed += 1
-                last = f"outputs/{arguments[1]}/trials.csv"
+                last = f"outputs/{arguments[-1]}/trials.csv"
                 if (
                     arguments[0] != "train"
                     or list(checkout.states.glob("*/*"))

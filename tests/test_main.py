@@ -134,10 +134,17 @@ def test_the_engine_of_a_search_is_a_flag_of_train(
     assert (ended.code, "set DASK_SCHEDULER_ADDRESS to where" in ended.err) == (2, True)
 
 
-@pytest.mark.parametrize(("flag", "name"), [(["--engine", "spark"], "spark"), (["--engine"], "")])
-def test_an_unknown_engine_is_told_before_anything_runs(cli: Run, flag: list[str], name: str) -> None:
+@pytest.mark.parametrize(
+    ("flag", "told"),
+    [
+        (["--engine", "spark"], "--engine spark: no such engine; one of local, dask, ray"),
+        (["--engine"], "--engine: name one of local, dask, ray"),
+        (["--engine="], "--engine: name one of local, dask, ray"),
+    ],
+)
+def test_an_unknown_engine_is_told_before_anything_runs(cli: Run, flag: list[str], told: str) -> None:
     ended = cli("train", "anything", *flag)
-    assert (ended.code, said(ended)) == (2, f"--engine {name}: no such engine; one of local, dask, ray")
+    assert (ended.code, said(ended)) == (2, told)
 
 
 def test_a_search_space_is_overridden_on_the_command_line_without_a_plus(cli: Run, parsed: Layout) -> None:

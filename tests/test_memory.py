@@ -177,32 +177,55 @@ def test_a_trial_keeps_one_checkpoint_and_not_all_of_them(monkeypatch: pytest.Mo
 # How much the machine has
 
 
-def group(root: Path, *lines: str, **limits: str) -> list[int]:
-    """The limits found below `root`, where /proc/self/cgroup has these lines."""
+def kernel(root: Path, *lines: str, **files: str) -> Path:
+    """`root` with a /proc/self/cgroup of these lines and these files of control groups."""
     (root / "proc/self").mkdir(parents=True)
     (root / "proc/self/cgroup").write_text("".join(f"{line}\n" for line in lines))
-    for place, text in limits.items():
+    for place, text in files.items():
         path = root / "sys/fs/cgroup" / place
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{text}\n")
-    return list(runtime._control_group_limits(root))
+    return root
 
 
 def test_limits_of_control_groups_of_version_2(tmp_path: Path) -> None:
     limits = {"memory.max": "max", "a/memory.max": "3000", "a/b/memory.max": "5000", "c/memory.max": "1"}
-    assert group(tmp_path, "0::/a/b", **limits) == [5000, 3000]
+    assert list(runtime._control_group_limits(kernel(tmp_path, "0::/a/b", **limits))) == [5000, 3000]
 
 
 def test_limits_of_control_groups_of_version_1(tmp_path: Path) -> None:
     name = "memory.limit_in_bytes"
     limits = {f"memory/{name}": "9223372036854771712", f"memory/a/{name}": "3000", f"cpu/a/{name}": "1"}
-    lines = ("12:cpu,cpuacct:/a", "4:memory:/a", "0::/")
-    assert group(tmp_path, *lines, **limits) == [3000, 9223372036854771712]
+    root = kernel(tmp_path, "12:cpu,cpuacct:/a", "4:memory:/a", "0::/", **limits)
+    assert list(runtime._control_group_limits(root)) == [3000, 9223372036854771712]
+
+
+def test_processors_of_control_groups_of_version_2(tmp_path: Path) -> None:
+    files = {"a/cpu.max": "max 100000", "a/b/cpu.max": "150000 100000", "a/b/c/cpu.max": "1000 100000"}
+    assert list(runtime._control_group_processors(kernel(tmp_path, "0::/a/b/c", **files))) == [1, 2]
+
+
+def test_processors_of_control_groups_of_version_1(tmp_path: Path) -> None:
+    files = {
+        "cpu/cpu.cfs_quota_us": "-1",
+        "cpu/cpu.cfs_period_us": "100000",
+        "cpu/a/cpu.cfs_quota_us": "300000",
+        "cpu/a/cpu.cfs_period_us": "100000",
+    }
+    assert list(runtime._control_group_processors(kernel(tmp_path, "3:cpu,cpuacct:/a", **files))) == [3]
+
+
+def test_processors_are_those_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 2, 5})
+    for left, number in (([], 3), ([8, 2], 2)):
+        monkeypatch.setattr(runtime, "_control_group_processors", lambda _, left=left: iter(left))
+        assert runtime.processors() == number
 
 
 @pytest.mark.parametrize("line", ["0::/not/here", "4:memory:/not/here", "0::/../../.."])
 def test_a_group_that_cannot_be_seen_sets_no_limit(line: str, tmp_path: Path) -> None:
-    assert group(tmp_path, line) == []
+    root = kernel(tmp_path, line)
+    assert [*runtime._control_group_limits(root), *runtime._control_group_processors(root)] == []
     assert list(runtime._control_group_limits(tmp_path / "nowhere")) == []
 
 

@@ -4,6 +4,7 @@ import argparse
 import os
 import subprocess
 
+from pipeline import runtime
 from pipeline.errors import PipelineError, UsageError
 from pipeline.layout import Layout
 from pipeline.progress import say
@@ -15,11 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("targets", nargs="*", metavar="STAGE", help="only these and what they need")
     parser.add_argument(
-        "--jobs",
-        type=int,
-        default=os.cpu_count() or 1,
-        metavar="N",
-        help="how many at a time; default: one per core",
+        "--jobs", type=int, metavar="N", help="how many at a time; by default one for each processor"
     )
 
 
@@ -30,8 +27,9 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
         UsageError: no jobs are asked for.
         PipelineError: DVC cannot read dvc.yaml, there is no such stage, or a stage failed.
     """
-    if options.jobs < 1:
-        raise UsageError(f"--jobs {options.jobs}: expected 1 or more")
+    count = runtime.processors() if options.jobs is None else options.jobs
+    if count < 1:
+        raise UsageError(f"--jobs {count}: expected 1 or more")
     from pipeline import jobs  # noqa: PLC0415  (not needed for --help)
     from pipeline.storage import MAXIMUM_TEXT_BYTES, read_bytes, write_text  # noqa: PLC0415  (the same)
 
@@ -54,11 +52,10 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
         jobs.run(
             jobs.jobs_of(chosen, searches),
             lambda job: jobs.dvc("--wait-for-lock", "repro", "--single-item", *job.stages),
-            count=options.jobs,
+            count=count,
             weights=work,
             root=layout.root,
-            # A search runs alone, on as many cores as the other jobs would have.
-            environment={"PIPELINE_WORKERS": str(options.jobs), "PIPELINE_THREADS": "1", **os.environ},
+            environment=_shares(count) | os.environ,
             report=say,
         )
     finally:
@@ -66,6 +63,11 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
         after = jobs.in_order(before, [*known, *(stage for stage in order if stage not in known)])
         if after != before:
             write_text(lock, after)
+
+
+def _shares(count: int) -> dict[str, str]:
+    """What keeps each of several jobs to one processor; a search runs alone, on as many as the others had."""
+    return {} if count == 1 else {"PIPELINE_WORKERS": str(count), "PIPELINE_THREADS": "1"}
 
 
 def _work(layout: Layout) -> tuple[dict[str, float], set[str]]:

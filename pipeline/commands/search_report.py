@@ -58,15 +58,17 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
     """Print the report.
 
     Raises:
-        PipelineError: there is no such search, or it has not been run.
+        ConfigError: params.yaml lists no such experiment.
+        PipelineError: it has not been run, or searches nothing.
     """
     from pipeline.commands.terminal import table, write, write_json
-    from pipeline.config import read_config
+    from pipeline.config import experiment_overrides, read_config, read_params
     from pipeline.stages.evaluate import read_trials
 
     folder = layout.root / options.experiment
     results = Results(folder) if (folder / "config.yaml").is_file() else layout.results(options.experiment)
     if not results.config.is_file():
+        experiment_overrides(read_params(layout.params), options.experiment)
         raise PipelineError(
             f"{results.config} is missing: run the search: dvc repro train@{options.experiment}"
         )

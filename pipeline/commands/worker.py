@@ -30,7 +30,7 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
     Raises:
         UsageError: Dask is not installed, or the number of processes is none.
     """
-    processes = (os.cpu_count() or 1) if options.processes is None else options.processes
+    processes = runtime.processors() if options.processes is None else options.processes
     if processes < 1:
         raise UsageError(f"--processes {processes}: expected 1 or more")
     if importlib.util.find_spec("distributed") is None:

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from joblib.externals.loky.process_executor import ProcessPoolExecutor
 
+from pipeline import runtime
 from pipeline.engines import Ended
 
 
@@ -79,9 +80,12 @@ class Processes:
             with contextlib.suppress(BrokenProcessPool):
                 return self._executor.submit(function, item)
             self._stop()
-        threads = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         self._executor = ProcessPoolExecutor(
-            self._workers, timeout=None, initializer=_follow_parent, initargs=(os.getpid(),), env=threads
+            self._workers,
+            timeout=None,
+            initializer=_follow_parent,
+            initargs=(os.getpid(),),
+            env=dict(runtime.ONE_THREAD),
         )
         return self._executor.submit(function, item)
 

@@ -287,9 +287,7 @@ def _duration(seconds: float) -> str:
 
 def _side_by_side(needed_bytes: int) -> int:
     """How many trials, of so much memory each, can run on this machine at a time."""
-    import joblib  # noqa: PLC0415  (slow to import, and most train stages search nothing)
-
-    return min(_workers() or joblib.cpu_count(), runtime.memory_bytes() // needed_bytes)
+    return min(_workers() or runtime.processors(), runtime.memory_bytes() // needed_bytes)
 
 
 def _workers() -> int | None:

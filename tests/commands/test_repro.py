@@ -19,6 +19,11 @@ def test_a_number_of_jobs_is_asked_for(cli: Run, checkout: Layout, count: str) -
     assert (ended.code, ended.err) == (2, f"pipeline: --jobs {count}: expected 1 or more\n")
 
 
+def test_several_jobs_share_the_processors_and_one_has_them_all() -> None:
+    assert repro._shares(3) == {"PIPELINE_WORKERS": "3", "PIPELINE_THREADS": "1"}
+    assert repro._shares(1) == {}
+
+
 def test_outside_of_dvc_it_is_one_line(cli: Run, checkout: Layout) -> None:
     assert not (checkout.root / ".dvc").exists()
     ended = cli("repro", "--jobs", "2")

@@ -91,8 +91,15 @@ def test_what_is_no_search_is_told(evaluated: Layout, cli: Run) -> None:
     ended = cli("search-report", "tiny")
     assert (ended.code, ended.err) == (1, "pipeline: tiny: nothing was searched (search.name=none)\n")
     ended = cli("search-report", "nothing")
+    assert ended.code == 2
+    assert ended.err.startswith("pipeline: nothing: params.yaml lists no such experiment, only tiny, ")
+
+
+def test_a_search_that_has_not_been_run_is_told(composed: Layout, cli: Run) -> None:
+    composed.results("tiny_grid").config.unlink()
+    ended = cli("search-report", "tiny_grid")
     assert ended.code == 1
-    assert "is missing: run the search: dvc repro train@nothing" in ended.err
+    assert "is missing: run the search: dvc repro train@tiny_grid" in ended.err
 
 
 def test_a_search_by_halving_is_reported_with_its_epochs(

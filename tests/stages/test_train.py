@@ -171,7 +171,7 @@ def test_the_number_of_processes_is_handed_on(run: Run, monkeypatch: pytest.Monk
     opened = engines.open_engine
     monkeypatch.setattr(engines, "open_engine", recorded)
     monkeypatch.setattr(runtime, "memory_bytes", lambda: 2**40)
-    monkeypatch.setattr("joblib.cpu_count", lambda: 7)
+    monkeypatch.setattr(runtime, "processors", lambda: 7)
     for text in ("3", ""):
         monkeypatch.setenv(train.WORKERS_VARIABLE, text)
         run("tiny_grid")
