@@ -500,7 +500,7 @@ def shown(rate: float) -> str:
 
 
 def ratios(found: dict[int, dict[int, Rates]]) -> list[str]:
-    """Each ratio that there is a target for, by network."""
+    """Each ratio with a target, by network, and what it would be if nothing but products were done."""
     tasks = list(found[1])
     lines = [
         "| ratio of medians | target | " + " | ".join(TASKS[task].name for task in tasks) + " |",
@@ -516,6 +516,11 @@ def ratios(found: dict[int, dict[int, Rates]]) -> list[str]:
             cells.append(f"**{text}**" if value is not None and target and value >= target else text)
         title = f"{CONTESTANTS[one].title} : {CONTESTANTS[other].title}"
         lines.append(f"| {title}, {cores} core{'s' * (cores > 1)} | {wanted} | " + " | ".join(cells) + " |")
+        bound = one.replace("ours", "bound")
+        if cores == 1 and other != bound:
+            most = [ratio(found[1].get(task, {}), bound, other) for task in tasks]
+            cells = ["–" if value is None else f"{value:.2f}" for value in most]
+            lines.append("| the products alone would reach | | " + " | ".join(cells) + " |")
     return lines
 
 

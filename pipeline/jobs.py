@@ -154,7 +154,7 @@ def run(
     count: int,
     weights: Mapping[str, float],
     root: Path,
-    environment: Mapping[str, str],
+    environment: Callable[[Job], Mapping[str, str]],
     report: Callable[[str], None],
 ) -> None:
     """Run jobs in processes, at most `count` at a time, the heaviest of those that may run first.
@@ -168,7 +168,7 @@ def run(
         count: how many at a time.
         weights: how long the stages take, in any unit; 0 for those that are not in it.
         root: the folder in which they run.
-        environment: of the processes.
+        environment: of a job's process.
         report: takes the lines that they print, each with its job's title before it.
 
     Raises:
@@ -191,7 +191,7 @@ def run(
                 waiting.remove(job)
                 # Known before it starts, so that a signal from then on ends it too.
                 running[job.name] = _Process(job, report, ended)
-                running[job.name].start(command(job), root, environment)
+                running[job.name].start(command(job), root, environment(job))
             job = ended.get()
             process = running[job.name]
             if process.unheard is not None:

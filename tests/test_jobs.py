@@ -181,7 +181,7 @@ def run(
             count=count,
             weights=weights or {},
             root=folder,
-            environment=os.environ,
+            environment=lambda _: os.environ,
             report=lines.append,
         )
     finally:
@@ -239,7 +239,7 @@ def test_the_failed_stage_is_named_and_not_only_its_job(tmp_path: Path) -> None:
             count=1,
             weights={},
             root=tmp_path,
-            environment=os.environ,
+            environment=lambda _: os.environ,
             report=lambda _: None,
         )
 
@@ -256,7 +256,7 @@ jobs.run(
     [jobs.Job(("a",), frozenset())],
     # A process below the process, as a stage's command is below DVC.
     lambda job: ["sh", "-c", shell.format(sys.executable, sleeping, folder / "pid")],
-    count=1, weights={}, root=folder, environment=os.environ, report=print,
+    count=1, weights={}, root=folder, environment=lambda _: os.environ, report=print,
 )
 """
 
@@ -303,7 +303,7 @@ def test_a_terminal_that_has_gone_ends_all_processes(tmp_path: Path) -> None:
             count=1,
             weights={},
             root=tmp_path,
-            environment=os.environ,
+            environment=lambda _: os.environ,
             report=gone,
         )
     process = int(caught.value.strerror.removeprefix("a | "))
@@ -341,7 +341,7 @@ def test_with_dvc_the_lock_file_is_the_serial_one(tmp_path: Path) -> None:
         count=4,
         weights={},
         root=beside,
-        environment=environment,
+        environment=lambda _: environment,
         report=lambda _: None,
     )
     expected = (tmp_path / "serial" / "dvc.lock").read_text()

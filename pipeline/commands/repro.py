@@ -55,7 +55,7 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
             count=count,
             weights=work,
             root=layout.root,
-            environment=_shares(count) | os.environ,
+            environment=lambda job: _share(count, is_wide=job.is_wide) | os.environ,
             report=say,
         )
     finally:
@@ -65,9 +65,11 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
             write_text(lock, after)
 
 
-def _shares(count: int) -> dict[str, str]:
-    """What keeps each of several jobs to one processor; a search runs alone, on as many as the others had."""
-    return {} if count == 1 else {"PIPELINE_WORKERS": str(count), "PIPELINE_THREADS": "1"}
+def _share(count: int, *, is_wide: bool) -> dict[str, str]:
+    """What lets one of several jobs use one processor, and a wide one, which runs alone, as many as all."""
+    if count == 1:
+        return {}
+    return {"PIPELINE_WORKERS": str(count)} if is_wide else {"PIPELINE_THREADS": "1"}
 
 
 def _work(layout: Layout) -> tuple[dict[str, float], set[str]]:

@@ -19,9 +19,11 @@ def test_a_number_of_jobs_is_asked_for(cli: Run, checkout: Layout, count: str) -
     assert (ended.code, ended.err) == (2, f"pipeline: --jobs {count}: expected 1 or more\n")
 
 
-def test_several_jobs_share_the_processors_and_one_has_them_all() -> None:
-    assert repro._shares(3) == {"PIPELINE_WORKERS": "3", "PIPELINE_THREADS": "1"}
-    assert repro._shares(1) == {}
+def test_several_jobs_share_the_processors_and_a_search_has_them_all() -> None:
+    assert repro._share(3, is_wide=False) == {"PIPELINE_THREADS": "1"}
+    assert repro._share(3, is_wide=True) == {"PIPELINE_WORKERS": "3"}
+    assert repro._share(1, is_wide=False) == {}
+    assert repro._share(1, is_wide=True) == {}
 
 
 def test_outside_of_dvc_it_is_one_line(cli: Run, checkout: Layout) -> None:
