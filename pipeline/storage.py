@@ -432,7 +432,9 @@ def write_arrays(path: Path, **arrays: Array) -> None:
             entry.create_system = 3  # Unix, whichever this is
             entry.external_attr = 0o644 << 16
             plain = np.asarray(array, array.dtype.newbyteorder("<"), order="C")
-            with archive.open(entry, "w", force_zip64=True) as member:
+            # ZIP64 headers only where the size asks for them: Python before 3.11.4 writes other ones.
+            entry.file_size = plain.nbytes
+            with archive.open(entry, "w") as member:
                 np.lib.format.write_array(member, plain, (1, 0), allow_pickle=False)
 
 
