@@ -9,6 +9,7 @@ unless the line says otherwise.
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import pipeline  # noqa: F401  (before NumPy: it sets the numeric environment)
@@ -18,7 +19,7 @@ import numpy as np
 
 from pipeline import runtime
 from pipeline.nn.activations import ACTIVATIONS
-from pipeline.nn.arrays import Floats, Integers, Pixels
+from pipeline.nn.arrays import Floats, Integers, Pixels, run_calls
 from pipeline.nn.losses import LOSSES, Scores
 from pipeline.preprocessing import Loader, Statistics
 
@@ -103,8 +104,7 @@ def main() -> None:
         np.copyto(scores.by_class, kept_by_class)
         scores.locate(labels)
         scores.factor[()] = 1 / len(labels)
-        for call in calls:
-            call()
+        run_calls(calls)
         total()
 
     compared(
@@ -141,7 +141,7 @@ def activations() -> None:
     compared(
         "ReLU compares with an array of zeros (784-90-10)",
         lambda: np.maximum(values, 0, out=values),
-        lambda: [call() for call in relu],
+        partial(run_calls, relu),
     )
     hidden: Floats = np.full((10, 50), 0.5, np.float32)
     sigmoid = ACTIVATIONS["sigmoid"].forward(hidden, hidden)
@@ -155,7 +155,7 @@ def activations() -> None:
     compared(
         "a sigmoid's calls are bound to their arrays once (784-50-10, batch 10)",
         written_out,
-        lambda: [call() for call in sigmoid],
+        partial(run_calls, sigmoid),
     )
 
 

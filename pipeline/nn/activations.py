@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from pipeline.nn.arrays import Calls, Floats
+from pipeline.nn.arrays import Calls, Floats, run_calls
 
 LEAKY_SLOPE: Final = 0.01
 
@@ -30,13 +30,11 @@ class Activation(NamedTuple):
 
     def apply(self, values: Floats) -> None:
         """Replace values by f(values), here and now."""
-        for call in self.forward(values, np.empty_like(values)):
-            call()
+        run_calls(self.forward(values, np.empty_like(values)))
 
     def differentiate(self, outputs: Floats, gradient: Floats) -> None:
         """Multiply `gradient` by f'(z), here and now."""
-        for call in self.backward(outputs, gradient, np.empty_like(outputs)):
-            call()
+        run_calls(self.backward(outputs, gradient, np.empty_like(outputs)))
 
 
 def _identity(values: Floats, scratch: Floats) -> Calls:

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.errors import ConfigError, FormatError
 from pipeline.nn.activations import ACTIVATIONS
-from pipeline.nn.arrays import DTYPES, Calls, Floats, Integers, Random
+from pipeline.nn.arrays import DTYPES, Calls, Floats, Integers, Random, run_calls
 from pipeline.nn.initializers import INITIALIZERS
 from pipeline.nn.losses import LOSSES, Scores, softmax
 from pipeline.nn.regularization import REGULARIZERS
@@ -290,8 +290,7 @@ class Workspace:
     def forward(self, rows: int) -> Floats:
         """Logits (rows, classes) of the first `rows` of `inputs`: a view, overwritten by the next pass."""
         plan = self._plan(rows)
-        for call in plan.forward:
-            call()
+        run_calls(plan.forward)
         return plan.scores.by_row
 
     def penalty(self) -> float:
@@ -318,10 +317,8 @@ class Workspace:
         plan = self._plan(rows)
         plan.scores.locate(labels)
         plan.scores.factor[()] = weight * factor / rows
-        for call in plan.forward:
-            call()
-        for call in plan.backward:
-            call()
+        run_calls(plan.forward)
+        run_calls(plan.backward)
         self.regularizer.add_gradient(
             self.weights, self._weight_gradients, self._weight_scratches, self.strength * factor
         )

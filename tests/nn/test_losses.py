@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.nn.arrays import DTYPES, Floats, Integers
+from pipeline.nn.arrays import DTYPES, Floats, Integers, run_calls
 from pipeline.nn.losses import LOSSES, Scores, softmax
 
 # A textbook's example of a network's output for an image of class 5, with the losses that it prints.
@@ -36,8 +36,7 @@ def backward(name: str, logits: Floats, labels: Integers, factor: float = 1.0) -
     calls, total = loss.bound(scores)
     scores.locate(labels)
     scores.factor[()] = loss.weight * factor / len(labels)
-    for call in calls:
-        call()
+    run_calls(calls)
     return loss.weight * total(), scores.by_row
 
 
