@@ -17,11 +17,11 @@ import pipeline  # noqa: F401  (before NumPy: it sets the numeric environment)
 # isort: split
 import numpy as np
 
-from pipeline import runtime
+from pipeline.core import runtime
 from pipeline.nn.activations import ACTIVATIONS
 from pipeline.nn.arrays import Floats, Integers, Pixels, run_calls
 from pipeline.nn.losses import LOSSES, Scores
-from pipeline.preprocessing import Loader, Statistics
+from pipeline.nn.preprocessing import Loader, Statistics
 
 ROUNDS: Final = 41
 REPEATS: Final = 20

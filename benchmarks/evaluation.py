@@ -16,11 +16,13 @@ import pipeline  # noqa: F401  (before NumPy: it sets the numeric environment)
 # isort: split
 import numpy as np
 
-from pipeline import runtime
+from pipeline.core import runtime
 from pipeline.nn.arrays import Floats, Pixels
-from pipeline.nn.network import EVALUATION_ROWS, Network
-from pipeline.preprocessing import Statistics
-from pipeline.training import Evaluator, Examples
+from pipeline.nn.evaluation import Evaluator
+from pipeline.nn.examples import Examples
+from pipeline.nn.network import Network
+from pipeline.nn.preprocessing import Statistics
+from pipeline.nn.workspace import EVALUATION_ROWS
 
 ROUNDS: Final = 15
 NETWORKS: Final = ((784, 50, 100, 10), (784, 100, 10), (784, 1000, 1000, 10))

@@ -21,19 +21,27 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline import config as configuration  # before NumPy, whose environment the package fixes
-from pipeline import datasets, engines, metrics, preprocessing, runtime, splitting, training
-from pipeline.config import Config, File
-from pipeline.images import LabelledImages
-from pipeline.layout import Layout, Results
+from pipeline.config.build import with_values  # before NumPy, whose environment the package fixes
+from pipeline.config.compose import compose
+from pipeline.config.schema import Config, File
+from pipeline.core import runtime
+from pipeline.core.files.images import LabelledImages
+from pipeline.core.paths import Layout, Results
+from pipeline.data import datasets, splitting
+from pipeline.data.standins import Drawing, draw_digits
+from pipeline.nn import evaluation, preprocessing, setup, training
 from pipeline.nn.activations import ACTIVATIONS
 from pipeline.nn.arrays import DTYPES, RANDOM_SOURCES, random_source
+from pipeline.nn.examples import Examples
 from pipeline.nn.initializers import INITIALIZERS
 from pipeline.nn.losses import LOSSES
 from pipeline.nn.optimizers import OPTIMIZERS
+from pipeline.nn.sampling import SAMPLERS
 from pipeline.nn.schedules import SCHEDULES
-from pipeline.stages import evaluate, parse, plot, split, train
-from pipeline.standins import Drawing, draw_digits
+from pipeline.report import metrics
+from pipeline.search import engines
+from pipeline.stages import evaluate, parse, plot, split
+from pipeline.stages.train import stage as train
 
 import numpy as np  # isort: skip
 
@@ -48,10 +56,10 @@ FILES: Final = {
 }
 
 
-def examples_of(drawing: Drawing) -> tuple[training.Examples, training.Examples]:
+def examples_of(drawing: Drawing) -> tuple[Examples, Examples]:
     """The train and the test part in memory, all of both."""
     return tuple(
-        training.Examples(images.reshape(len(images), -1), labels.astype(np.int64), np.arange(len(images)))
+        Examples(images.reshape(len(images), -1), labels.astype(np.int64), np.arange(len(images)))
         for images, labels in (
             (drawing.train_images, drawing.train_labels),
             (drawing.test_images, drawing.test_labels),
@@ -61,13 +69,13 @@ def examples_of(drawing: Drawing) -> tuple[training.Examples, training.Examples]
 
 def configurations() -> Iterator[Config]:
     """Every dtype, activation and loss with one another, every other choice several times among them."""
-    base = configuration.compose(CONF, ["training.batch_size=37", "training.epochs=2", "regularizer=l2"])
+    base = compose(CONF, ["training.batch_size=37", "training.epochs=2", "regularizer=l2"])
     others = zip(
         itertools.cycle(OPTIMIZERS),
         itertools.cycle(SCHEDULES),
         itertools.cycle(INITIALIZERS),
         itertools.cycle(RANDOM_SOURCES),
-        itertools.cycle(training.SAMPLERS),
+        itertools.cycle(SAMPLERS),
         itertools.cycle([[41], [53, 29], [31, 23, 19]]),
         strict=False,
     )
@@ -89,7 +97,7 @@ def configurations() -> Iterator[Config]:
             "training.sampling": sampling,
             "regularizer.strength": 0.003,
         }
-        yield configuration.replace(base, values)
+        yield with_values(base, values)
 
 
 def of_drawing(drawing: Drawing) -> Iterator[bytes]:
@@ -119,7 +127,7 @@ def of_training(drawing: Drawing) -> Iterator[bytes]:
     statistics = [
         preprocessing.learn(name, examples.pixels, examples.indices, 1) for name in ("unit", "standardize")
     ]
-    numerical = configuration.compose(
+    numerical = compose(
         CONF,
         [
             "dtype=float64",
@@ -136,7 +144,7 @@ def of_training(drawing: Drawing) -> Iterator[bytes]:
         yield last.result.tobytes()
         yield last.step_losses.tobytes()
         yield repr(last.history).encode()
-        evaluator = training.Evaluator(training.network_of(config), config.loss.name, learnt)
+        evaluator = evaluation.Evaluator(setup.network_of(config), config.loss.name, learnt)
         probabilities = evaluator.probabilities(last.result, test)
         yield probabilities.tobytes()
         yield repr(metrics.expected_calibration_error(probabilities, test.labels)).encode()
@@ -156,7 +164,7 @@ def of_stages(drawing: Drawing) -> Iterator[bytes]:
             LabelledImages(drawing.test_images, drawing.test_labels),
             list("0123456789"),
         )
-        config = configuration.compose(
+        config = compose(
             CONF,
             [
                 "experiment=mnist_relu_squared",
@@ -234,7 +242,7 @@ def steps_per_second(steps: int) -> float:
     """Of a training of 784-50-100-10 with batches of 100, in float32; evaluation is not counted."""
     drawing = draw_digits(1_000, 10)
     examples, _ = examples_of(drawing)
-    config = configuration.compose(
+    config = compose(
         CONF,
         [
             "model=three_layer",

@@ -37,11 +37,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline import pickles, storage  # before NumPy, whose environment the package fixes
-from pipeline.errors import PipelineError
-from pipeline.formats import cifar, idx
-from pipeline.formats.streams import open_stream
-from pipeline.formats.tar import read_members
+from pipeline.core.errors import PipelineError
+from pipeline.core.files import pickle_reader, pickle_writer, tables
+from pipeline.core.files.arrays import (
+    map_npy,
+    read_arrays,
+    write_arrays,
+)  # before NumPy, whose environment the package fixes
+from pipeline.core.files.parameters import read_parameters
+from pipeline.data.formats import cifar, idx
+from pipeline.data.formats.streams import open_stream
+from pipeline.data.formats.tar import read_members
 
 import numpy as np  # isort: skip
 
@@ -132,7 +138,7 @@ def _pickle_seeds() -> list[bytes]:
     protocols = range(pickle.HIGHEST_PROTOCOL + 1)
     return [
         *(pickle.dumps(value, protocol) for value in (parameters, mixed) for protocol in protocols),
-        pickles.dumps(dict(parameters)),
+        pickle_writer.dumps(dict(parameters)),
         *_batch_seeds(),
     ]
 
@@ -148,7 +154,7 @@ def _batch(rows: int = 2) -> dict[str, object]:
 
 def _batch_seeds() -> list[bytes]:
     return [
-        pickles.dumps(_batch(), for_python2=True),
+        pickle_writer.dumps(_batch(), for_python2=True),
         *(pickle.dumps(_batch(), number) for number in (0, 2, 4)),
     ]
 
@@ -188,7 +194,7 @@ def _repaired_tar(data: bytes) -> bytes:
 
 def _cifar_archive(batch: bytes) -> bytes:
     """CIFAR-10 whose third batch is `batch`."""
-    good = pickles.dumps(_batch(), for_python2=True)
+    good = pickle_writer.dumps(_batch(), for_python2=True)
     names = [f"data_batch_{number}" for number in range(1, 6)] + ["test_batch"]
     return _tar(
         (
@@ -215,7 +221,7 @@ def _arrays_seeds() -> list[bytes]:
     arrays = {"train": np.arange(9), "mean": np.linspace(0, 1, 5), "divisor": np.array(255.0)}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "seed"
-        storage.write_arrays(path, **arrays)
+        write_arrays(path, **arrays)
         ours = path.read_bytes()
     theirs = io.BytesIO()
     np.savez(theirs, a=np.arange(6).reshape(2, 3), b=np.asfortranarray(np.ones((2, 3), np.float32)))
@@ -271,7 +277,7 @@ def _file(data: bytes, folder: Path) -> Path:
 
 def _read_pickle(data: bytes, folder: Path) -> object:
     del folder
-    value = pickles.restricted_loads(data, name="input")
+    value = pickle_reader.restricted_loads(data, name="input")
     _check_plain(value, set())
     return value
 
@@ -291,7 +297,7 @@ def _check_plain(value: object, seen: set[int]) -> None:
 
 
 def _read_parameters(data: bytes, folder: Path) -> object:
-    parameters = storage.read_parameters(_file(data, folder))
+    parameters = read_parameters(_file(data, folder))
     for name, array in parameters.items():
         if array.dtype not in (np.float32, np.float64) or not np.isfinite(array).all():
             raise WrongValueError(name)
@@ -304,8 +310,8 @@ def _read_cifar(data: bytes, folder: Path) -> object:
         for part in ("train", "test")
     )
     cifar.parse_into(_file(data, folder), cifar.CIFAR10, train=train, test=test, class_count=10)
-    labels = storage.map_npy(train.labels)
-    if labels.max() > 9 or storage.map_npy(train.images).shape != (len(labels), 32, 32, 3):  # noqa: PLR2004  (ten classes)
+    labels = map_npy(train.labels)
+    if labels.max() > 9 or map_npy(train.images).shape != (len(labels), 32, 32, 3):  # noqa: PLR2004  (ten classes)
         raise WrongValueError("labels or images")
     return labels
 
@@ -321,7 +327,7 @@ def _read_idx(data: bytes, folder: Path) -> object:
 
 def _parse_idx(data: bytes, folder: Path) -> object:
     idx.parse_into(_file(data, folder), folder / "parsed.npy")
-    return storage.map_npy(folder / "parsed.npy")
+    return map_npy(folder / "parsed.npy")
 
 
 def _read_stream(data: bytes, folder: Path) -> object:
@@ -353,8 +359,8 @@ def _opcodes() -> list[bytes]:
 
 def targets() -> dict[str, Target]:
     """Every reader, by name."""
-    parameter_seeds = [*_pickle_seeds()[:6], pickles.dumps(dict(_parameters()))]
-    archive = _cifar_archive(pickles.dumps(_batch(), for_python2=True))
+    parameter_seeds = [*_pickle_seeds()[:6], pickle_writer.dumps(dict(_parameters()))]
+    archive = _cifar_archive(pickle_writer.dumps(_batch(), for_python2=True))
     tar_tokens = [
         b"\0" * 512,
         b"\x80" + (10**13).to_bytes(11, "big"),
@@ -411,22 +417,22 @@ def targets() -> dict[str, Target]:
         ),
         "tar_packed": Target(_read_tar, [(_packed(seed), _as_it_is) for seed in _tar_seeds()], tar_tokens),
         "npz": Target(
-            lambda data, folder: storage.read_arrays(_file(data, folder)),
+            lambda data, folder: read_arrays(_file(data, folder)),
             [*((seed, _as_it_is) for seed in _arrays_seeds()), *((seed, _zipped) for seed in _npy_seeds())],
             [b"PK\1\2", b"PK\3\4", b"PK\5\6", b"PK\6\6", b"PK\6\7", b"|O8", b"(0, 9999999999)"],
         ),
         "npy": Target(
-            lambda data, folder: storage.map_npy(_file(data, folder)),
+            lambda data, folder: map_npy(_file(data, folder)),
             [(seed, _as_it_is) for seed in _npy_seeds()],
             [b"1, " * 70, b"999999999999999, ", b"0, ", b"|O8", b"<f2", b">i1", b"True"],
         ),
         "json": Target(
-            lambda data, folder: storage.read_json(_file(data, folder)),
+            lambda data, folder: tables.read_json(_file(data, folder)),
             [(seed, _as_it_is) for seed in _json_seeds()],
             text_tokens,
         ),
         "csv": Target(
-            lambda data, folder: storage.read_csv(_file(data, folder)),
+            lambda data, folder: tables.read_csv(_file(data, folder)),
             [(seed, _as_it_is) for seed in _csv_seeds()],
             text_tokens,
         ),

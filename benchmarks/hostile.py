@@ -36,10 +36,14 @@ from typing import Any, Final
 
 from fuzz import Watch
 
-from pipeline import datasets, pickles, storage  # before NumPy, whose environment the package fixes
-from pipeline.errors import PipelineError
-from pipeline.formats import cifar, idx
-from pipeline.images import load
+from pipeline.core.errors import PipelineError
+from pipeline.core.files import arrays, atomic, pickle_reader, pickle_writer, tables
+from pipeline.core.files.images import load
+from pipeline.core.files.parameters import (
+    read_parameters,
+)  # before NumPy, whose environment the package fixes
+from pipeline.data import datasets
+from pipeline.data.formats import cifar, idx
 
 import numpy as np  # isort: skip
 
@@ -83,13 +87,13 @@ class Result:
 
 
 def _read_parameters(path: Path) -> str:
-    parameters = storage.read_parameters(path)
+    parameters = read_parameters(path)
     return f"read: {', '.join(f'{name} {array.shape}' for name, array in parameters.items())}"
 
 
 def _read_pickle(path: Path) -> str:
-    data = storage.read_bytes(path, maximum_bytes=cifar.MAXIMUM_BATCH_BYTES)
-    value = pickles.restricted_loads(data, name=str(path))
+    data = atomic.read_bytes(path, maximum_bytes=cifar.MAXIMUM_BATCH_BYTES)
+    value = pickle_reader.restricted_loads(data, name=str(path))
     return f"read: a {type(value).__name__} of {len(value):,}"  # type: ignore[arg-type]  # (a container in each case)
 
 
@@ -110,22 +114,23 @@ def _read_idx(path: Path) -> str:
 
 
 def _read_arrays(path: Path) -> str:
-    return f"read: {', '.join(storage.read_arrays(path))}"
+    return f"read: {', '.join(arrays.read_arrays(path))}"
 
 
 def _read_csv(path: Path) -> str:
-    return f"read: {len(storage.read_csv(path)):,} rows"
+    return f"read: {len(tables.read_csv(path)):,} rows"
 
 
 def _read_json(path: Path) -> str:
-    return f"read: {len(storage.read_json(path))} keys"
+    return f"read: {len(tables.read_json(path))} keys"
 
 
 def _fetch(path: Path) -> str:
     import requests  # noqa: PLC0415  (not in the processes that read files)
     from requests.adapters import HTTPAdapter  # noqa: PLC0415  (the same)
 
-    from pipeline.fetching import RemoteFile, fetch  # noqa: PLC0415  (the same)
+    from pipeline.data.download.fetch import fetch  # noqa: PLC0415  (the same)
+    from pipeline.data.download.part import RemoteFile
 
     class Carrier(HTTPAdapter):
         """Takes what is for https://HOST/PATH to the loopback server, as /HOST/PATH."""
@@ -282,7 +287,7 @@ def _opens(flag: Path) -> str:
 
 ARRAY: Final = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR"
 PICKLES: Final = (
-    Case("good: 784-100-10, 318 kB", "parameters", lambda _: pickles.dumps(dict(_network(100)))),
+    Case("good: 784-100-10, 318 kB", "parameters", lambda _: pickle_writer.dumps(dict(_network(100)))),
     Case("os.system", "parameters", _called("os", "system", _touches)),
     Case(
         "posix.system, by STACK_GLOBAL",
@@ -330,7 +335,7 @@ PICKLES: Final = (
     Case(
         "claims an array of 8 TB",
         "parameters",
-        lambda _: pickles.dumps({"W1": np.zeros(1)}).replace(b"(K\x01t", b"(\x8a\x06\0\0\0\0\0\x01t"),
+        lambda _: pickle_writer.dumps({"W1": np.zeros(1)}).replace(b"(K\x01t", b"(\x8a\x06\0\0\0\0\0\x01t"),
     ),
     Case("an integer of 2 GB", "parameters", lambda _: b"\x80\x02\x8b\xff\xff\xff\x7f."),
     Case("a memo index of 4 billion", "parameters", lambda _: b"\x80\x02]r\xff\xff\xff\xff."),
@@ -358,7 +363,7 @@ PICKLES: Final = (
         ),
     ),
     Case("a file of 5 GB (of zeros)", "parameters", lambda _: b""),
-    Case("cut in the middle", "parameters", lambda _: pickles.dumps(dict(_network(100)))[:100_000]),
+    Case("cut in the middle", "parameters", lambda _: pickle_writer.dumps(dict(_network(100)))[:100_000]),
     Case("a web page", "parameters", lambda _: b"<!doctype html><title>Not found</title>"),
 )
 SPARSE: Final = {"a file of 5 GB (of zeros)": 5 << 30}
@@ -615,7 +620,7 @@ def _run(case: Case) -> Result:
 
 
 def _faults() -> ModuleType:
-    path = Path(__file__).resolve().parents[1] / "tests" / "test_fetching.py"
+    path = Path(__file__).resolve().parents[1] / "tests" / "data" / "download" / "test_fetch.py"
     specification = importlib.util.spec_from_file_location("test_fetching", path)
     if specification is None or specification.loader is None:
         raise SystemExit(f"{path} cannot be loaded")

@@ -31,7 +31,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Final
 
-from pipeline.standins import draw_digits
+from pipeline.data.standins import draw_digits
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 LIMIT_BYTES: Final = 512_000_000

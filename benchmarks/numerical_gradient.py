@@ -18,13 +18,15 @@ import pipeline  # noqa: F401  (before NumPy: it sets the numeric environment)
 # isort: split
 import numpy as np
 
-from pipeline import config as configuration
+from pipeline.config.compose import compose
+from pipeline.data.standins import draw_digits
 from pipeline.nn.arrays import Floats, Integers, random_source
+from pipeline.nn.examples import Examples
 from pipeline.nn.gradients import naive, numerical
-from pipeline.nn.network import Network, Workspace
-from pipeline.preprocessing import Statistics
-from pipeline.standins import draw_digits
-from pipeline.training import Examples, train
+from pipeline.nn.network import Network
+from pipeline.nn.preprocessing import Statistics
+from pipeline.nn.training import train
+from pipeline.nn.workspace import Workspace
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 ROUNDS: Final = 5
@@ -65,7 +67,7 @@ def main() -> None:
 
 def run_seconds() -> tuple[float, float]:
     """Wall and processor seconds of the published experiment's training on drawn digits."""
-    config = configuration.compose(ROOT / "conf", ["experiment=mnist_numerical"])
+    config = compose(ROOT / "conf", ["experiment=mnist_numerical"])
     drawing = draw_digits(train_count=100, test_count=10)
     examples = Examples(drawing.train_images.reshape(100, -1), drawing.train_labels, np.arange(100))
     started, processor_started = time.perf_counter(), time.process_time()

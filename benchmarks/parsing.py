@@ -27,10 +27,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pipeline import datasets
-from pipeline.formats import cifar, idx
-from pipeline.formats.streams import CHUNK_BYTES
-from pipeline.standins import draw_digits, draw_scenes
+from pipeline.data import datasets
+from pipeline.data.formats import cifar, idx
+from pipeline.data.formats.streams import CHUNK_BYTES
+from pipeline.data.standins import draw_digits, draw_scenes
 
 MNIST: Final = datasets.Expected((28, 28, 1), 10)
 CIFAR: Final = datasets.Expected((32, 32, 3), 10)

@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline import processor, runtime
+from pipeline.core import processor, runtime
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 QUICK_PARTS: Final = ("drawing", "split", "training")

@@ -22,13 +22,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pipeline  # noqa: F401  (before NumPy)
-from pipeline import config as configuration
-from pipeline import engines, search
-from pipeline.config import Config
-from pipeline.layout import Layout, find_root
-from pipeline.search import Attempt, Outcome, Trial
-from pipeline.stages.state import TrialLog
-from pipeline.stages.train import _TrialTask
+from pipeline.config.build import with_values
+from pipeline.config.compose import compose
+from pipeline.config.schema import Config
+from pipeline.core.paths import Layout, find_root
+from pipeline.search import engines, strategies
+from pipeline.search.trials import Attempt, Outcome, Trial
+from pipeline.stages.train.resume import TrialLog
+from pipeline.stages.train.trials import TrialTask
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -95,12 +96,12 @@ def overhead(options: argparse.Namespace) -> None:
     # By its own name, so that workers elsewhere find it.
     from search import Waiting as Importable  # type: ignore[import-not-found]  # noqa: PLC0415  (this file)
 
-    config = configuration.replace(
-        configuration.compose(ROOT / "conf", ["experiment=cifar10_grid"]),
+    config = with_values(
+        compose(ROOT / "conf", ["experiment=cifar10_grid"]),
         {"search.space": {"seed": list(range(options.trials))}},
     )
     start = time.perf_counter()
-    count = sum(1 for _ in search.foreseen(config))
+    count = sum(1 for _ in strategies.foreseen(config))
     checked = time.perf_counter() - start
     task = Attempt(config, Importable(options.milliseconds / 1000, busy=options.busy))
     print(f"{count} trials composed and checked in {checked:.2f} s: {1000 * checked / count:.2f} ms each")
@@ -111,7 +112,7 @@ def overhead(options: argparse.Namespace) -> None:
     ):
         engine.everywhere(time.time)
         log = TrialLog(Path(folder) / "x.trials")
-        trials = next(search.rounds(config.search, 1))
+        trials = next(strategies.rounds(config.search, 1))
         start, cpu = time.perf_counter(), time.process_time()
         done = 0
         for outcome in engines.run(engine, task, trials, lambda trial: Outcome(trial.number, 0.0), print):
@@ -131,18 +132,16 @@ def overhead(options: argparse.Namespace) -> None:
 def speedup(options: argparse.Namespace) -> None:
     """Print times of one and two processes."""
     layout = Layout(find_root())
-    config = configuration.compose(
-        ROOT / "conf", ["experiment=cifar10_grid", f"training.steps={options.steps}"]
-    )
+    config = compose(ROOT / "conf", ["experiment=cifar10_grid", f"training.steps={options.steps}"])
     results = layout.results("cifar10_grid")
-    task = _TrialTask(layout.parsed(config.source, config.dataset.name), results, None, None)
-    trials = next(search.rounds(config.search, 1))[: options.trials]
+    task = TrialTask(layout.parsed(config.source, config.dataset.name), results, None, None)
+    trials = next(strategies.rounds(config.search, 1))[: options.trials]
     seconds: dict[int, float] = {}
     found: dict[int, list[Outcome]] = {}
     for workers in (1, 2):
         start, before = time.perf_counter(), used_seconds()
         # One process of its own too, so that both pay for starting.
-        from pipeline.engines.local import Processes  # noqa: PLC0415  (slow to import)
+        from pipeline.search.engines.local import Processes  # noqa: PLC0415  (slow to import)
 
         with Processes(workers) as engine:
             outcomes = engines.run(

@@ -57,7 +57,7 @@ def measure():
     wrapped = set()
 
     def wrap():
-        storage, guard = sys.modules.get("pipeline.storage"), sys.modules.get("pipeline.stages.guard")
+        storage, guard = sys.modules.get("pipeline.core.files.atomic"), sys.modules.get("pipeline.core.guard")
         for module, names in (
             (storage, {"read": "reading", "map_": "reading", "write_": "writing"}),
             (guard, {"_digests": "checking", "remember_code": "checking", "_changed_code": "checking"}),

@@ -85,11 +85,14 @@ def ours(task: Task) -> Steps:
     """The pipeline's own loop, without evaluations and checkpoints."""
     import numpy as np  # noqa: PLC0415  (under the tier that `serve` activates first)
 
-    from pipeline import config as configuration  # noqa: PLC0415  (the same)
-    from pipeline import preprocessing, runtime, training  # noqa: PLC0415  (the same)
+    from pipeline.config.build import with_values
+    from pipeline.config.compose import compose  # noqa: PLC0415  (the same)
+    from pipeline.core import runtime
+    from pipeline.nn import preprocessing, training
+    from pipeline.nn.examples import Examples  # noqa: PLC0415  (the same)
 
-    config = configuration.replace(
-        configuration.compose(ROOT / "conf", ["dataset=cifar10"] if task.sizes[0] > 784 else []),  # noqa: PLR2004  (MNIST's pixels)
+    config = with_values(
+        compose(ROOT / "conf", ["dataset=cifar10"] if task.sizes[0] > 784 else []),  # noqa: PLR2004  (MNIST's pixels)
         {
             "model.hidden": list(task.sizes[1:-1]),
             "model.activation": task.activation,
@@ -104,7 +107,7 @@ def ours(task: Task) -> Steps:
         },
     )
     pixels, labels = data(task)
-    examples = training.Examples(pixels, labels, np.arange(IMAGES))
+    examples = Examples(pixels, labels, np.arange(IMAGES))
     name = "mean_image" if task.mean else "unit"
     learnt = preprocessing.learn(name, pixels, np.arange(1000), 1)
     threads = runtime.threads()

@@ -1,13 +1,13 @@
 """A reproducible data and training pipeline: DVC stages, Hydra configurations, a NumPy multilayer perceptron.
 
-Importing the package fixes the numeric environment (see `pipeline.runtime`), so import it before NumPy.
+Importing the package fixes the numeric environment (see `pipeline.core.runtime`), so import it before NumPy.
 """
 
 import contextlib
 import sys
 
-from pipeline import runtime
-from pipeline.errors import ConfigError
+from pipeline.core import runtime
+from pipeline.core.errors import ConfigError
 
 __version__ = "0.1.0"
 

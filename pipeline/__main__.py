@@ -17,11 +17,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Final, NoReturn, TextIO
 
-from pipeline import __version__, runtime
-from pipeline.errors import ConfigError, PipelineError, UsageError
+from pipeline import __version__
+from pipeline.core import runtime
+from pipeline.core.errors import ConfigError, PipelineError, UsageError
 
 if TYPE_CHECKING:
-    from pipeline.layout import Layout
+    from pipeline.core.paths import Layout
 
 _EXPERIMENT_STAGES: Final = {
     "split": "choose the train, valid and test parts of an experiment",
@@ -154,10 +155,10 @@ def _run(given: list[str]) -> int:
     if options.command is None:
         parser.print_help()
         return 2
-    from pipeline.stages import guard  # noqa: PLC0415  (not needed for --help)
+    from pipeline.core import guard  # noqa: PLC0415  (not needed for --help)
 
     guard.remember_code()
-    from pipeline.layout import Layout, find_root  # noqa: PLC0415  (the same)
+    from pipeline.core.paths import Layout, find_root  # noqa: PLC0415  (the same)
 
     action: Callable[[Layout, argparse.Namespace], None] = options.action
     action(Layout(find_root()), options)
@@ -243,7 +244,7 @@ def _compose(layout: "Layout", options: argparse.Namespace) -> None:
 
 
 def _runner() -> ModuleType:
-    return importlib.import_module("pipeline.stages.runner")
+    return importlib.import_module("pipeline.stages.shared.runner")
 
 
 def _without_engine(arguments: Sequence[str]) -> list[str]:
@@ -256,7 +257,7 @@ def _without_engine(arguments: Sequence[str]) -> list[str]:
             left.append(argument)
             continue
         value = value if equals else next(waiting, "")
-        from pipeline.engines import ENGINES, VARIABLE  # noqa: PLC0415  (not needed for --help)
+        from pipeline.search.engines import ENGINES, VARIABLE  # noqa: PLC0415  (not needed for --help)
 
         if not value:
             raise UsageError(f"--engine: name one of {', '.join(ENGINES)}")
@@ -278,8 +279,10 @@ def _train_application(arguments: list[str]) -> int:
     from hydra.core.hydra_config import HydraConfig  # noqa: PLC0415  (the same)
     from omegaconf import DictConfig  # noqa: PLC0415  (the same)
 
-    from pipeline.config import compose, hydra_overrides, told  # noqa: PLC0415  (the same)
-    from pipeline.layout import Layout, find_root  # noqa: PLC0415  (not needed for --help)
+    from pipeline.config.compose import compose, hydra_overrides  # noqa: PLC0415  (the same)
+    from pipeline.config.messages import explain  # noqa: PLC0415  (the same)
+    from pipeline.config.schema import Config  # noqa: PLC0415  (the same)
+    from pipeline.core.paths import Layout, find_root  # noqa: PLC0415  (not needed for --help)
 
     layout = Layout(find_root())
     failures: list[Exception] = []
@@ -288,7 +291,7 @@ def _train_application(arguments: list[str]) -> int:
     def application(composed: DictConfig) -> None:
         folder = Path(HydraConfig.get().runtime.output_dir)
         try:
-            importlib.import_module("pipeline.stages.adhoc").run(layout, composed, folder)
+            importlib.import_module("pipeline.commands.train").run(layout, composed, folder)
         except PipelineError as error:
             if _signals:
                 raise
@@ -312,7 +315,7 @@ def _train_application(arguments: list[str]) -> int:
             # Or runs/ cannot be written.
             if error in failures or getattr(error, "errno", None) is not None:
                 raise
-            raise ConfigError(told(error)) from error
+            raise ConfigError(explain(error, Config)) from error
     if failures:
         return 2 if all(isinstance(failure, UsageError) for failure in failures) else 1
     return 0

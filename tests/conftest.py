@@ -15,14 +15,16 @@ import pytest
 from hypothesis import settings
 
 import pipeline  # noqa: F401  (see above: before NumPy)
-from pipeline import datasets
 from pipeline.__main__ import main
-from pipeline.config import Config, to_yaml
-from pipeline.images import LabelledImages
-from pipeline.layout import Layout
+from pipeline.config.compose import to_yaml
+from pipeline.config.schema import Config
+from pipeline.core.files.arrays import atomic_npy
+from pipeline.core.files.atomic import write_text
+from pipeline.core.files.images import LabelledImages
+from pipeline.core.paths import Layout
+from pipeline.data import datasets
+from pipeline.data.standins import Drawing, draw_digits
 from pipeline.stages import compose, evaluate, split, train
-from pipeline.standins import Drawing, draw_digits
-from pipeline.storage import atomic_npy, write_text
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and with them all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -207,8 +209,8 @@ def parsed(checkout: Layout, tiny: Tiny) -> Layout:
 def cli(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
     """Runs a command line in this process."""
     # Whoever edits the code while its tests run has no false results to fear.
-    monkeypatch.setattr("pipeline.stages.guard._STARTED_WITH", {})
-    monkeypatch.setattr("pipeline.stages.guard.remember_code", lambda: None)
+    monkeypatch.setattr("pipeline.core.guard._STARTED_WITH", {})
+    monkeypatch.setattr("pipeline.core.guard.remember_code", lambda: None)
 
     def run(*arguments: str) -> Ended:
         capfd.readouterr()

@@ -15,11 +15,11 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pipeline import standins
 from pipeline.__main__ import main
-from pipeline.layout import Layout
+from pipeline.core.paths import Layout
+from pipeline.data import standins
+from pipeline.data.standins import draw_digits
 from pipeline.stages import plot
-from pipeline.standins import draw_digits
 
 OLD = b"old\n"
 PAGE_BYTES = 4096

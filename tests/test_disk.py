@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from pipeline import storage
-from pipeline.errors import PipelineError
+from pipeline.core.errors import PipelineError
+from pipeline.core.files import atomic
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = Path(__file__).with_name("faults.py")
@@ -138,29 +138,29 @@ def test_a_failed_write_is_one_line_and_leaves_whole_files(
 
 # Killed writers
 
-# Forks writers that are killed at the Nth line of storage.py that they run, until one gets to the end.
+# Forks writers that are killed at the Nth line of core/files that they run, until one gets to the end.
 KILLED = """
 import json, os, signal, sys
 from pathlib import Path
 import numpy as np
-from pipeline import storage
+from pipeline.core.files import arrays, atomic, parameters, tables
 
 def npy(path, value):
-    with storage.atomic_npy(path, (500,), "f8") as writer:
+    with arrays.atomic_npy(path, (500,), "f8") as writer:
         writer.write_rows(0, np.full(500, value))
 
 writers = {
-    "text": lambda path, value: storage.write_text(path, f"{value}\\n" * 3000),
-    "csv": lambda path, value: storage.write_csv(path, ["a"], [[value]] * 20),
-    "arrays": lambda path, value: storage.write_arrays(path, a=np.full(500, value)),
-    "parameters": lambda path, value: storage.write_parameters(
+    "text": lambda path, value: atomic.write_text(path, f"{value}\\n" * 3000),
+    "csv": lambda path, value: tables.write_csv(path, ["a"], [[value]] * 20),
+    "arrays": lambda path, value: arrays.write_arrays(path, a=np.full(500, value)),
+    "parameters": lambda path, value: parameters.write_parameters(
         path, {"W1": np.full((30, 5), value), "b1": np.zeros(5)}
     ),
     "npy": npy,
 }
 write, folder = writers[sys.argv[1]], Path(sys.argv[2])
 path = folder / "file"
-storage.write_bytes(folder / "other", b"x")
+atomic.write_bytes(folder / "other", b"x")
 contents = []
 for value in (1.0, 2.0):
     write(path, value)
@@ -177,7 +177,7 @@ def killed_at(line, value):
     left = line
     def trace(frame, event, argument):
         nonlocal left
-        if not frame.f_code.co_filename.endswith("storage.py"):
+        if "/pipeline/core/files/" not in frame.f_code.co_filename:
             return None
         if event == "line":
             left -= 1
@@ -227,23 +227,23 @@ def test_killed_at_any_line_a_writer_leaves_the_old_file_or_the_new(
 RESTLESS = """
 import os, random, signal, sys, time
 from pathlib import Path
-from pipeline import storage
+from pipeline.core.files.atomic import write_text
 
 path = Path(sys.argv[1]) / "file"
 texts = ["a" * 9000 + "\\n", "b" * 20000 + "\\n"]
-storage.write_text(path, texts[0])
+write_text(path, texts[0])
 moments = random.Random(0)
 for _ in range(60):
     child = os.fork()
     if not child:
         while True:
             for text in texts:
-                storage.write_text(path, text)
+                write_text(path, text)
     time.sleep(moments.uniform(0, 0.01))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     assert path.read_text() in texts
-storage.write_text(path, texts[0])
+write_text(path, texts[0])
 print(os.listdir(path.parent))
 """
 
@@ -258,9 +258,9 @@ def test_killed_at_random_moments_a_writer_leaves_the_old_file_or_the_new(
 def test_writers_at_the_same_time_leave_each_other_alone(tmp_path: Path) -> None:
     """What another is writing is no leftover."""
     path = tmp_path / "file"
-    with storage.atomic_write(path) as first:
+    with atomic.atomic_write(path) as first:
         first.write(b"first")
-        storage.write_bytes(path, b"second")
+        atomic.write_bytes(path, b"second")
         assert path.read_bytes() == b"second"
     assert path.read_bytes() == b"first"
     assert os.listdir(tmp_path) == ["file"]  # noqa: PTH208  (hidden files count)
@@ -276,14 +276,14 @@ def test_only_leftovers_of_the_same_file_are_removed(tmp_path: Path) -> None:
     ]
     for name in [*kept, ".file.0123456789ab.tmp"]:
         (tmp_path / name).write_bytes(b"x")
-    storage.write_bytes(tmp_path / "file", b"x")
+    atomic.write_bytes(tmp_path / "file", b"x")
     assert sorted(os.listdir(tmp_path)) == sorted([*kept, "file"])  # noqa: PTH208  (hidden files count)
 
 
 def test_a_file_that_is_taken_for_a_leftover_before_it_is_locked_is_opened_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real_lock = storage.fcntl.flock
+    real_lock = atomic.fcntl.flock
     taken = []
 
     def lock(file: Any, operation: int) -> None:  # noqa: ANN401  (a file or its number)
@@ -293,8 +293,8 @@ def test_a_file_that_is_taken_for_a_leftover_before_it_is_locked_is_opened_anew(
             taken.append(leftover)
         real_lock(file, operation)
 
-    monkeypatch.setattr(storage.fcntl, "flock", lock)
-    storage.write_bytes(tmp_path / "file", b"x")
+    monkeypatch.setattr(atomic.fcntl, "flock", lock)
+    atomic.write_bytes(tmp_path / "file", b"x")
     assert len(taken) == 1
     assert (tmp_path / "file").read_bytes() == b"x"
 
@@ -303,9 +303,9 @@ def test_a_file_system_without_locks_will_do(tmp_path: Path, monkeypatch: pytest
     def lock(*_: object) -> None:
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr(storage.fcntl, "flock", lock)
+    monkeypatch.setattr(atomic.fcntl, "flock", lock)
     (tmp_path / ".file.0123456789ab.tmp").write_bytes(b"x")
-    storage.write_bytes(tmp_path / "file", b"x")
+    atomic.write_bytes(tmp_path / "file", b"x")
     # Nobody knows whether that one is being written.
     assert sorted(os.listdir(tmp_path)) == [".file.0123456789ab.tmp", "file"]  # noqa: PTH208  (hidden files count)
 
@@ -317,7 +317,7 @@ def test_a_link_is_replaced_and_not_what_it_leads_to(tmp_path: Path) -> None:
     (tmp_path / "soft").symlink_to(cached)
     (tmp_path / "hard").hardlink_to(cached)
     for name in ("soft", "hard"):
-        storage.write_bytes(tmp_path / name, b"new")
+        atomic.write_bytes(tmp_path / name, b"new")
         assert (tmp_path / name).read_bytes() == b"new"
     assert cached.read_bytes() == b"old"
 
@@ -377,21 +377,21 @@ WRITING_FUNCTIONS = {
 }
 # What else writes, and why it may.
 ALLOWED = {
-    ("pipeline/storage.py", "temporary.open"): "the temporary file of an atomic write",
-    ("pipeline/storage.py", "zipfile.ZipFile"): "reads; or writes into the file of an atomic write",
-    ("pipeline/storage.py", "np.memmap"): "read-only",
-    ("pipeline/storage.py", "self.write_bytes"): "into the file of an atomic write",
-    ("pipeline/storage.py", "archive.open"): "into the file of an atomic write",
-    ("pipeline/stages/state.py", "self.path.open"): "a log, every line of which has its checksum",
-    ("pipeline/formats/idx.py", "writer.write_bytes"): "into the file of an atomic write",
+    ("pipeline/core/files/atomic.py", "temporary.open"): "the temporary file of an atomic write",
+    ("pipeline/core/files/arrays.py", "zipfile.ZipFile"): "reads; or writes into the file of an atomic write",
+    ("pipeline/core/files/arrays.py", "np.memmap"): "read-only",
+    ("pipeline/core/files/arrays.py", "self.write_bytes"): "into the file of an atomic write",
+    ("pipeline/core/files/arrays.py", "archive.open"): "into the file of an atomic write",
+    ("pipeline/stages/train/resume.py", "self.path.open"): "a log, every line of which has its checksum",
+    ("pipeline/data/formats/idx.py", "writer.write_bytes"): "into the file of an atomic write",
     (
-        "pipeline/fetching.py",
+        "pipeline/data/download/part.py",
         "path.open",
-    ): "the unfinished download, which is renamed once its checksum is right",
-    ("pipeline/commands/rerun.py", "log.open"): "in verify's temporary folder",
-    ("pipeline/commands/rerun.py", "(folder / 'config.local').write_text"): "in verify's temporary folder",
-    ("pipeline/commands/rerun.py", "python.write_text"): "in verify's temporary folder",
-    ("pipeline/commands/differences.py", "before.write_bytes"): "in a temporary folder, to be read again",
+    ): "an unfinished download, renamed once its checksum is right",
+    ("pipeline/repro/clone.py", "log.open"): "in verify's temporary folder",
+    ("pipeline/repro/clone.py", "(folder / 'config.local').write_text"): "in verify's temporary folder",
+    ("pipeline/repro/clone.py", "python.write_text"): "in verify's temporary folder",
+    ("pipeline/repro/committed.py", "before.write_bytes"): "in a temporary folder, to be read again",
 }
 
 
@@ -461,8 +461,8 @@ def test_every_write_of_the_package_is_atomic() -> None:
 
 def test_an_error_of_a_leftover_does_not_hinder_a_write(tmp_path: Path) -> None:
     (tmp_path / ".file.0123456789ab.tmp").mkdir()
-    storage.write_bytes(tmp_path / "file", b"x")
+    atomic.write_bytes(tmp_path / "file", b"x")
     assert (tmp_path / "file").read_bytes() == b"x"
     (tmp_path / "folder").mkdir()
     with pytest.raises(PipelineError, match=r"^cannot write .*/folder: Is a directory$"):
-        storage.write_bytes(tmp_path / "folder", b"x")
+        atomic.write_bytes(tmp_path / "folder", b"x")

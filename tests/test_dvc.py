@@ -322,7 +322,7 @@ def edit_while_running(checkout: Checkout, stage: str, path: str) -> None:
     ("stage", "path"),
     [
         ("split", "outputs/tiny/config.yaml"),
-        pytest.param("split", "pipeline/splitting.py", marks=pytest.mark.slow),
+        pytest.param("split", "pipeline/data/splitting.py", marks=pytest.mark.slow),
         pytest.param("split", "data/parsed/official/tiny/train/labels.npy", marks=pytest.mark.slow),
         pytest.param("compose", "conf/optimizer/sgd.yaml", marks=pytest.mark.slow),
         pytest.param("compose", "params.yaml", marks=pytest.mark.slow),
@@ -760,7 +760,7 @@ def test_another_result_is_named_by_its_stage_and_largest_difference(
         r"/parameters.pkl: b1\[3\]: committed .+, found .+, the largest difference: 0.5; 1 of [0-9,]+ numbers"
     )
     assert re.search(how, printed)
-    assert "saw other contents of pipeline/stages/train.py.\n" in printed
+    assert "saw other contents of pipeline/stages/train/stage.py.\n" in printed
     assert list(temporary.iterdir()) == []
 
 

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from pipeline.errors import FormatError
+from pipeline.core.errors import FormatError
 
 PATH = Path(__file__).resolve().parents[1] / "benchmarks" / "fuzz.py"
 

@@ -62,9 +62,10 @@ def test_help_imports_no_stage_and_nothing_of_others(folder: Path, command: list
     assert not modules & HEAVY
     assert {name for name in modules if name.startswith("pipeline.")} == {
         "pipeline.__main__",
-        "pipeline.errors",
-        "pipeline.processor",
-        "pipeline.runtime",
+        "pipeline.core",
+        "pipeline.core.errors",
+        "pipeline.core.processor",
+        "pipeline.core.runtime",
     }
 
 
@@ -74,7 +75,12 @@ def test_compose_imports_hydra_and_no_more(folder: Path) -> None:
     assert modules & HEAVY <= {"hydra", "numpy", "omegaconf", "concurrent.futures"}
     assert {"hydra", "numpy"} <= modules  # otherwise this looks at the wrong names
     stages = {name for name in modules if name.startswith("pipeline.stages.")}
-    assert stages == {"pipeline.stages.compose", "pipeline.stages.guard", "pipeline.stages.runner"}
+    assert stages == {
+        "pipeline.stages.checks",
+        "pipeline.stages.compose",
+        "pipeline.stages.shared",
+        "pipeline.stages.shared.runner",
+    }
 
 
 @pytest.mark.parametrize(
@@ -94,7 +100,7 @@ def test_a_stage_imports_only_what_it_needs(stage: str, allowed: set[str]) -> No
         [
             sys.executable,
             "-c",
-            f"import sys, pipeline.stages.runner, pipeline.stages.{stage}; print(*sys.modules)",
+            f"import sys, pipeline.stages.shared.runner, pipeline.stages.{stage}; print(*sys.modules)",
         ],
         env={**os.environ, "PYTHONPATH": str(ROOT), "COVERAGE_PROCESS_START": ""},
         capture_output=True,

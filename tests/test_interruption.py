@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.layout import Layout
+from pipeline.core.paths import Layout
 
 pytestmark = pytest.mark.slow
 

@@ -19,10 +19,10 @@ from omegaconf import OmegaConf
 
 import pipeline
 from pipeline.__main__ import _signalled, main
-from pipeline.config import compose, read_config
-from pipeline.errors import ConfigError
-from pipeline.layout import Layout
-from pipeline.storage import read_csv
+from pipeline.config.compose import compose, read_config
+from pipeline.core.errors import ConfigError
+from pipeline.core.files.tables import read_csv
+from pipeline.core.paths import Layout
 
 ROOT = Path(__file__).resolve().parent.parent
 Run = Callable[..., Any]
@@ -408,7 +408,7 @@ def test_what_can_happen_to_anything(
 ) -> None:
     del parsed
     monkeypatch.setattr("pipeline.stages.compose.run", failing(error))
-    monkeypatch.setattr("pipeline.stages.adhoc.run", failing(error))
+    monkeypatch.setattr("pipeline.commands.train.run", failing(error))
     # Hydra would show a traceback of what it does not know.
     for arguments in (["compose", "tiny"], ["train", "experiment=tiny"]):
         ended = cli(*arguments)
@@ -423,7 +423,7 @@ def test_a_bug_is_shown_with_its_traceback(
 ) -> None:
     del parsed
     monkeypatch.setattr("pipeline.stages.compose.run", failing(ZeroDivisionError()))
-    monkeypatch.setattr("pipeline.stages.adhoc.run", failing(ZeroDivisionError()))
+    monkeypatch.setattr("pipeline.commands.train.run", failing(ZeroDivisionError()))
     with pytest.raises(ZeroDivisionError):
         main(arguments)
 
@@ -481,7 +481,7 @@ def test_a_signal_that_others_make_an_error_of_is_told_as_a_signal(
             raise ConfigError("something else") from None
 
     monkeypatch.setattr("pipeline.stages.compose.run", swallow)
-    monkeypatch.setattr("pipeline.stages.adhoc.run", swallow)
+    monkeypatch.setattr("pipeline.commands.train.run", swallow)
     for arguments in (["compose", "tiny"], ["train", "experiment=tiny"]):
         ended = cli(*arguments)
         assert ended.err.splitlines()[-1] == f"pipeline: {said}"

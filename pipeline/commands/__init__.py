@@ -1,1 +1,1 @@
-"""The commands that are not stages: one module each, whose heavy imports wait until it runs."""
+"""The command line: one module per command, imported when it runs; shared/ has what several use."""

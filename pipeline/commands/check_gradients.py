@@ -3,8 +3,8 @@
 
 import argparse
 
-from pipeline.errors import PipelineError
-from pipeline.layout import Layout
+from pipeline.core.errors import PipelineError
+from pipeline.core.paths import Layout
 
 EXAMPLE = "check-gradients experiment=mnist_two_layer"
 
@@ -34,12 +34,12 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
         ConfigError: an override is wrong.
         PipelineError: an error is larger than a right gradient's.
     """
-    from pipeline import gradient_check as check
-    from pipeline.commands.terminal import table, write
-    from pipeline.config import compose
+    from pipeline.commands.shared.terminal import table, write
+    from pipeline.config.compose import compose
     from pipeline.nn.arrays import random_source
     from pipeline.nn.network import Network
-    from pipeline.validation import check_names
+    from pipeline.report import gradient_check as check
+    from pipeline.stages.checks import check_names
 
     config = compose(layout.conf, options.overrides)
     check_names(config)

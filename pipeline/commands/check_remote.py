@@ -13,8 +13,8 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from pipeline.errors import ConfigError, PipelineError
-from pipeline.layout import Layout
+from pipeline.core.errors import ConfigError, PipelineError
+from pipeline.core.paths import Layout
 
 if TYPE_CHECKING:
     from dvc_data.hashfile.db import HashFileDB
@@ -40,8 +40,8 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
         ConfigError: there is no such remote, or it keeps files under other names than their hashes.
         PipelineError: the remote cannot be read; or something on it is damaged and stays.
     """
-    from pipeline.commands.terminal import write
-    from pipeline.progress import progress
+    from pipeline.commands.shared.terminal import write
+    from pipeline.core.progress import progress
 
     with _remote(layout, options.remote) as objects:
         there = sorted(objects.all())  # type: ignore[no-untyped-call]  # DVC leaves some types out
@@ -122,7 +122,7 @@ def _members(objects: "HashFileDB", name: str) -> dict[str, str]:
 
 def _outputs(layout: Layout) -> dict[str, str]:
     """Hash -> path of what dvc.lock names."""
-    from pipeline.verification import read_lock
+    from pipeline.repro.lock import read_lock
 
     lock = layout.root / "dvc.lock"
     recorded = read_lock(lock.read_text("utf-8")).values() if lock.is_file() else ()

@@ -5,15 +5,15 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import PipelineError, UsageError
-from pipeline.layout import Layout
+from pipeline.core.errors import PipelineError, UsageError
+from pipeline.core.paths import Layout
 
 if TYPE_CHECKING:
-    from pipeline.commands.trained import Data, Model
-    from pipeline.comparison import Comparison
-    from pipeline.images import LabelledImages
+    from pipeline.commands.shared.models import Data, Model
+    from pipeline.core.files.images import LabelledImages
     from pipeline.nn.arrays import Floats
-    from pipeline.training import Examples
+    from pipeline.nn.examples import Examples
+    from pipeline.report.comparison import Comparison
 
 EXAMPLE = "compare outputs/mnist_two_layer/parameters.pkl theirs.pkl --dataset mnist --activation ,sigmoid"
 
@@ -75,12 +75,13 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
     """
     import numpy as np
 
-    from pipeline.commands.terminal import check_picture, write_json
-    from pipeline.commands.trained import choose_data, prepare, read_pickle
-    from pipeline.comparison import compare
+    from pipeline.commands.shared.models import choose_data, prepare, read_pickle
+    from pipeline.commands.shared.terminal import check_picture, write_json
+    from pipeline.nn.evaluation import Evaluation
+    from pipeline.nn.examples import Examples
     from pipeline.nn.losses import LOSSES
-    from pipeline.stages.data import flat_pixels
-    from pipeline.training import Evaluation, Examples
+    from pipeline.report.comparison import compare
+    from pipeline.stages.shared.parts import flat_pixels
 
     check_picture(options.picture, [options.first, options.second])
     activations = _pair("--activation", options.activation)
@@ -125,7 +126,7 @@ def _outputs(model: "Model", loss: str, examples: "Examples") -> tuple["Floats",
     """Probabilities (images, classes) and mean loss."""
     import numpy as np
 
-    from pipeline.training import Evaluator
+    from pipeline.nn.evaluation import Evaluator
 
     evaluator = Evaluator(model.network, loss, model.statistics)
     with np.errstate(all="ignore"):
@@ -173,7 +174,7 @@ def _report(
 
 
 def _print(report: dict[str, Any], picture: Path | None) -> None:
-    from pipeline.commands.terminal import percent, table, write
+    from pipeline.commands.shared.terminal import percent, table, write
 
     for name in "ab":
         write(f"{name.upper()} = {report[name]['parameters']}")
@@ -231,13 +232,13 @@ def _draw(
     found: "Comparison",
     probabilities: tuple["Floats", "Floats"],
 ) -> None:
-    from pipeline import plots
-    from pipeline.commands.trained import short_name
-    from pipeline.storage import write_bytes
+    from pipeline.commands.shared.models import short_name
+    from pipeline.core.files.atomic import write_bytes
+    from pipeline.report.plots import gallery, style
 
     shown = found.disagreements[:_MOST_SHOWN]
     predicted = (found.first[shown], found.second[shown])
-    figure = plots.disagreements(
+    figure = gallery.disagreements(
         part.images[shown],
         part.labels[shown],
         predicted,
@@ -246,4 +247,4 @@ def _draw(
         title=", ".join(f"{name.upper()} {short_name(Path(report[name]['parameters']))}" for name in "ab"),
         subtitle=f"{data.title}, {report['part']} part · {_shown(len(found.disagreements))}",
     )
-    write_bytes(path, plots.to_png(figure))
+    write_bytes(path, style.to_png(figure))

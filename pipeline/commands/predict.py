@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import PipelineError, UsageError
-from pipeline.layout import Layout
+from pipeline.core.errors import PipelineError, UsageError
+from pipeline.core.paths import Layout
 
 if TYPE_CHECKING:
-    from pipeline.commands.trained import Data, Model
-    from pipeline.images import LabelledImages
+    from pipeline.commands.shared.models import Data, Model
+    from pipeline.core.files.images import LabelledImages
     from pipeline.nn.arrays import Floats, Pixels
 
 EXAMPLE = "predict --parameters outputs/mnist_two_layer/parameters.pkl --index 6"
@@ -97,8 +97,8 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
         UsageError: nothing to classify is given and there is no terminal to ask on, or an option is wrong.
         PipelineError: the parameters, an image or the data set cannot be read, or they do not fit together.
     """
-    from pipeline.commands.terminal import check_picture
-    from pipeline.commands.trained import choose_data, default_parameters, prepare, read_pickle
+    from pipeline.commands.shared.models import choose_data, default_parameters, prepare, read_pickle
+    from pipeline.commands.shared.terminal import check_picture
 
     asking = options.index is None and options.image is None
     if asking and (options.json or options.picture is not None):
@@ -133,7 +133,7 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
     else:
         _print_many(subjects, probabilities, data.classes)
     if options.picture is not None:
-        from pipeline.commands.terminal import write
+        from pipeline.commands.shared.terminal import write
 
         write()
         write(f"drawn into {options.picture}")
@@ -143,16 +143,16 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
 
 
 def _of_files(paths: Sequence[Path], data: "Data", picture: Path | None) -> list[Subject]:
-    from pipeline import image_files, prediction
-    from pipeline.commands.terminal import check_picture
+    from pipeline.commands.shared import normalise, pictures
+    from pipeline.commands.shared.terminal import check_picture
 
-    files = image_files.find(list(paths))
+    files = pictures.find(list(paths))
     check_picture(picture, files)
     subjects = []
     for file in files:
-        levels = image_files.read(file)
+        levels = pictures.read(file)
         try:
-            image = prediction.as_stored(levels, data.image_shape)
+            image = normalise.as_stored(levels, data.image_shape)
         except PipelineError as error:
             raise PipelineError(f"{file}: {error}") from None
         subjects.append(Subject(str(file), image))
@@ -169,7 +169,8 @@ def _classifier(model: "Model") -> Callable[[Sequence[Subject]], "Floats"]:
     """What gives the class probabilities (subjects, classes) of subjects."""
     import numpy as np
 
-    from pipeline.training import Evaluator, Examples
+    from pipeline.nn.evaluation import Evaluator
+    from pipeline.nn.examples import Examples
 
     evaluator = Evaluator(model.network, "cross_entropy", model.statistics)
 
@@ -188,7 +189,7 @@ def _classifier(model: "Model") -> Callable[[Sequence[Subject]], "Floats"]:
 
 def _ask(model: "Model", data: "Data", name: str, classify: Callable[[Sequence[Subject]], "Floats"]) -> None:
     """Classify images one by one, by indices typed in, until an empty line or the end of the input."""
-    from pipeline.commands.terminal import write
+    from pipeline.commands.shared.terminal import write
 
     part = data.images(name)  # type: ignore[arg-type]  # argparse has checked it
     _print_head(model, data.title)
@@ -227,7 +228,7 @@ def _line(prompt: str) -> str:
 
 
 def _print_head(model: "Model", what: str) -> None:
-    from pipeline.commands.terminal import shown_path, write
+    from pipeline.commands.shared.terminal import shown_path, write
 
     write(f"{shown_path(model.path)} ({model.layers}) on {what}")
 
@@ -236,7 +237,7 @@ def _print_one(subject: Subject, probabilities: "Floats", classes: Sequence[str]
     """A bar for every class, and beside them the image if it is grey."""
     import itertools
 
-    from pipeline.commands.terminal import bar, columns, has_blocks, percent, sketch, write
+    from pipeline.commands.shared.terminal import bar, columns, has_blocks, percent, sketch, write
 
     blocks = has_blocks()
     order = list(range(len(classes)))
@@ -282,7 +283,7 @@ def _print_many(subjects: Sequence[Subject], probabilities: "Floats", classes: S
     """A line for every image."""
     import numpy as np
 
-    from pipeline.commands.terminal import has_blocks, percent, profile, table, write
+    from pipeline.commands.shared.terminal import has_blocks, percent, profile, table, write
 
     profiled = has_blocks() and len(classes) <= _MOST_PROFILED
     known = subjects[0].actual is not None
@@ -327,7 +328,7 @@ def _print_json(
     subjects: Sequence[Subject],
     probabilities: "Floats",
 ) -> None:
-    from pipeline.commands.terminal import shown_path, write_json
+    from pipeline.commands.shared.terminal import shown_path, write_json
 
     images: list[dict[str, Any]] = []
     for subject, shares in zip(subjects, probabilities, strict=True):
@@ -357,11 +358,11 @@ def _draw(
 ) -> None:
     import numpy as np
 
-    from pipeline import plots
-    from pipeline.commands.trained import short_name
-    from pipeline.storage import write_bytes
+    from pipeline.commands.shared.models import short_name
+    from pipeline.core.files.atomic import write_bytes
+    from pipeline.report.plots import predictions, style
 
-    figure = plots.predictions(
+    figure = predictions.predictions(
         np.stack([subject.image for subject in subjects]),
         [Path(subject.name).name for subject in subjects],
         probabilities,
@@ -370,4 +371,4 @@ def _draw(
         title=short_name(model.path),
         subtitle=data.title if subjects[0].index is not None else f"files, as images of {data.dataset.name}",
     )
-    write_bytes(path, plots.to_png(figure))
+    write_bytes(path, style.to_png(figure))

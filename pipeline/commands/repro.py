@@ -4,10 +4,10 @@ import argparse
 import os
 import subprocess
 
-from pipeline import runtime
-from pipeline.errors import PipelineError, UsageError
-from pipeline.layout import Layout
-from pipeline.progress import say
+from pipeline.core import runtime
+from pipeline.core.errors import PipelineError, UsageError
+from pipeline.core.paths import Layout
+from pipeline.core.progress import say
 
 EXAMPLE = "repro --jobs 2"
 
@@ -30,8 +30,9 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
     count = runtime.processors() if options.jobs is None else options.jobs
     if count < 1:
         raise UsageError(f"--jobs {count}: expected 1 or more")
-    from pipeline import jobs  # noqa: PLC0415  (not needed for --help)
-    from pipeline.storage import MAXIMUM_TEXT_BYTES, read_bytes, write_text  # noqa: PLC0415  (the same)
+    from pipeline.core.files.atomic import read_bytes, write_text  # noqa: PLC0415  (the same)
+    from pipeline.core.files.tables import MAXIMUM_TEXT_BYTES
+    from pipeline.repro import jobs  # noqa: PLC0415  (not needed for --help)
 
     dag = subprocess.run(  # noqa: S603  (DVC)
         jobs.dvc("dag", "--dot"), cwd=layout.root, capture_output=True, text=True, check=False
@@ -78,26 +79,26 @@ def _work(layout: Layout) -> tuple[dict[str, float], set[str]]:
     A step costs what its products do: 6 operations per parameter and image forward and backward; by
     differences a loss at either side of each parameter, of which the vectorised ones save all but a 60th.
     """
-    from pipeline import config as configuration  # noqa: PLC0415  (not needed for --help)
-    from pipeline import search  # noqa: PLC0415  (the same)
-    from pipeline.training import network_of, total_epochs, total_steps  # noqa: PLC0415  (the same)
+    from pipeline.config.compose import compose, experiment_overrides, read_params  # noqa: PLC0415  (not needed for --help)
+    from pipeline.nn.setup import network_of, total_epochs, total_steps  # noqa: PLC0415  (the same)
+    from pipeline.search import strategies  # noqa: PLC0415  (the same)
 
-    params = configuration.read_params(layout.params)
+    params = read_params(layout.params)
     work, searches = {}, set()
     for experiment in params["experiments"]:
         try:
-            overrides = configuration.experiment_overrides(params, experiment)
-            config = configuration.compose(layout.conf, overrides)
+            overrides = experiment_overrides(params, experiment)
+            config = compose(layout.conf, overrides)
             parameters = network_of(config).parameter_count
             count = config.split.train_count or config.dataset.source(config.source).train_count
             steps = total_steps(config, count)
         except PipelineError:
             # Its compose stage will say what is wrong.
             continue
-        trials = search.planned(config.search, total_epochs(config, count))
+        trials = strategies.planned(config.search, total_epochs(config, count))
         is_numerical = config.training.gradient == "numerical"
         image = parameters**2 / 15 if is_numerical else 6 * parameters
         work[f"train@{experiment}"] = float(trials * steps * config.training.batch_size * image)
-        if search.is_search(config.search):
+        if strategies.is_search(config.search):
             searches.add(f"train@{experiment}")
     return work, searches

@@ -1,10 +1,17 @@
 """results: set every experiment's results beside what was published about it."""
 
 import argparse
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pipeline.commands.terminal import write
-from pipeline.errors import UsageError
-from pipeline.layout import Layout
+from pipeline.commands.shared.terminal import write
+from pipeline.core.errors import UsageError
+from pipeline.core.paths import Layout, Results
+
+if TYPE_CHECKING:
+    from pipeline.config.schema import Config
 
 EXAMPLE = "results --seeds 5"
 
@@ -27,13 +34,46 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
         PipelineError: an experiment has not been run yet.
     """
     if options.seeds is None:
-        from pipeline.stages.runner import run_results_stage  # noqa: PLC0415  (not needed for --help)
+        from pipeline.stages.shared.runner import run_results_stage  # noqa: PLC0415  (not needed for --help)
 
         run_results_stage(layout)
         write(layout.results_table.read_text(encoding="utf-8").rstrip("\n"))
         return
     if options.seeds < 2:  # noqa: PLR2004  (a deviation needs two)
         raise UsageError(f"--seeds {options.seeds}: expected 2 or more")
-    from pipeline.stages import seeds  # noqa: PLC0415  (not needed for --help)
+    write(over_seeds(layout, options.seeds).rstrip("\n"))
 
-    write(seeds.over_seeds(layout, options.seeds).rstrip("\n"))
+
+def over_seeds(layout: Layout, count: int) -> str:
+    """The table with every quick experiment trained from `count` seeds, as Markdown; nothing is written.
+
+    An experiment with a search, or whose published seed is known, keeps its one run.
+
+    Raises:
+        PipelineError: an experiment has not been run, or a run fails.
+    """
+    from pipeline.core.progress import progress  # noqa: PLC0415  (not needed for --help)
+    from pipeline.report import published  # noqa: PLC0415  (the same)
+    from pipeline.stages import results  # noqa: PLC0415  (the same)
+
+    configs = results.configs(layout)
+    repeated = [config for config in configs if not config.search.space and config.random != "legacy"]
+    table: list[published.Row] = []
+    with progress(len(repeated) * (count - 1), "further seeds", "runs") as bar:
+        for config in configs:
+            runs = [results.figures(layout.results(config.name))]
+            for offset in range(1, count if config in repeated else 1):
+                runs.append(_rerun(layout, replace(config, seed=config.seed + offset)))
+                bar.advance()
+            table += published.rows(config, runs)
+    return published.as_markdown(table, results.texts(configs))
+
+
+def _rerun(layout: Layout, config: "Config") -> dict[str, float]:
+    from pipeline.stages import evaluate, results, split, train  # noqa: PLC0415  (not needed for --help)
+
+    with tempfile.TemporaryDirectory() as folder:
+        found = Results(Path(folder))
+        for stage in (split, train, evaluate):
+            stage.run(layout, config, found)
+        return results.figures(found)

@@ -8,14 +8,15 @@ import statistics
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import PipelineError
-from pipeline.layout import Layout, Results
+from pipeline.core.errors import PipelineError
+from pipeline.core.paths import Layout, Results
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipeline.config import Axis, Config
-    from pipeline.search import Tried
+    from pipeline.config.schema import Config
+    from pipeline.config.space import Axis
+    from pipeline.search.table import Tried
 
 EXAMPLE = "search-report cifar10_grid"
 
@@ -61,9 +62,9 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
         ConfigError: params.yaml lists no such experiment.
         PipelineError: it has not been run, or searches nothing.
     """
-    from pipeline.commands.terminal import table, write, write_json
-    from pipeline.config import experiment_overrides, read_config, read_params
-    from pipeline.stages.evaluate import read_trials
+    from pipeline.commands.shared.terminal import table, write, write_json
+    from pipeline.config.compose import experiment_overrides, read_config, read_params
+    from pipeline.stages.shared.trained import read_trials
 
     folder = layout.root / options.experiment
     results = Results(folder) if (folder / "config.yaml").is_file() else layout.results(options.experiment)
@@ -186,6 +187,6 @@ def _told(value: object) -> str:
 
 
 def _percent(share: float | None) -> str:
-    from pipeline.commands.terminal import percent
+    from pipeline.commands.shared.terminal import percent
 
     return "-" if share is None else percent(share)

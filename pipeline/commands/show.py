@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import UsageError
-from pipeline.layout import Layout
+from pipeline.core.errors import UsageError
+from pipeline.core.paths import Layout
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from pipeline.commands.trained import Data
-    from pipeline.images import LabelledImages
+    from pipeline.commands.shared.models import Data
+    from pipeline.core.files.images import LabelledImages
 
 EXAMPLE = "show --dataset mnist --index 0 1 2 --picture digits.png"
 
@@ -54,9 +54,9 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
     """
     import numpy as np
 
-    from pipeline.commands.terminal import check_picture, write
-    from pipeline.commands.trained import Data
-    from pipeline.config import read_dataset
+    from pipeline.commands.shared.models import Data
+    from pipeline.commands.shared.terminal import check_picture, write
+    from pipeline.config.compose import read_dataset
 
     check_picture(options.picture)
     data = Data(layout, read_dataset(layout.conf, options.dataset), options.source)
@@ -102,7 +102,7 @@ def _chosen(index: Sequence[int] | None, count: int | None, total: int, where: s
 def _class_lines(labels: "NDArray[np.uint8]", classes: Sequence[str]) -> list[str]:
     import numpy as np
 
-    from pipeline.commands.terminal import percent, table
+    from pipeline.commands.shared.terminal import percent, table
 
     counts = np.bincount(labels, minlength=len(classes)).tolist()
     rows = [["class", "images", "share"]]
@@ -117,7 +117,7 @@ def _pixel_lines(images: "NDArray[np.uint8]", channels: int) -> list[str]:
     """Statistics of the pixels of each channel, exact: from how often each of the 256 levels occurs."""
     import numpy as np
 
-    from pipeline.commands.terminal import percent, table
+    from pipeline.commands.shared.terminal import percent, table
 
     levels = np.zeros((channels, 256), dtype=np.int64)
     for start in range(0, len(images), _CHUNK):
@@ -149,7 +149,7 @@ def _pixel_lines(images: "NDArray[np.uint8]", channels: int) -> list[str]:
 
 
 def _image_lines(chosen: Sequence[int], labels: "NDArray[Any]", classes: Sequence[str]) -> list[str]:
-    from pipeline.commands.terminal import table
+    from pipeline.commands.shared.terminal import table
 
     return table([["image", "class"], *([str(place), classes[labels[place]]] for place in chosen)], left=(1,))
 
@@ -163,14 +163,14 @@ def _described(chosen: Sequence[int]) -> str:
 
 
 def _draw(path: Path, data: "Data", name: str, part: "LabelledImages", chosen: Sequence[int]) -> None:
-    from pipeline import plots
-    from pipeline.storage import write_bytes
+    from pipeline.core.files.atomic import write_bytes
+    from pipeline.report.plots import gallery, style
 
-    figure = plots.contact_sheet(
+    figure = gallery.contact_sheet(
         part.images[chosen],
         part.labels[chosen],
         data.classes,
         title=data.title,
         subtitle=f"{name} part, {_described(chosen)}",
     )
-    write_bytes(path, plots.to_png(figure))
+    write_bytes(path, style.to_png(figure))

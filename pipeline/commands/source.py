@@ -3,9 +3,9 @@
 import argparse
 import re
 
-from pipeline.errors import ConfigError
-from pipeline.layout import Layout
-from pipeline.progress import say
+from pipeline.core.errors import ConfigError
+from pipeline.core.paths import Layout
+from pipeline.core.progress import say
 
 _LINE = re.compile(r"^source:[ \t]*\S+", re.MULTILINE)
 
@@ -24,7 +24,8 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
     Raises:
         ConfigError: params.yaml has no line for it.
     """
-    from pipeline.storage import MAXIMUM_TEXT_BYTES, read_bytes, write_text  # noqa: PLC0415  (not for --help)
+    from pipeline.core.files.atomic import read_bytes, write_text  # noqa: PLC0415  (not for --help)
+    from pipeline.core.files.tables import MAXIMUM_TEXT_BYTES
 
     text = read_bytes(layout.params, maximum_bytes=MAXIMUM_TEXT_BYTES).decode("utf-8")
     changed, count = _LINE.subn(f"source: {options.name}", text)

@@ -6,12 +6,13 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pipeline.errors import PipelineError, UsageError
-from pipeline.layout import Layout
+from pipeline.core.errors import PipelineError, UsageError
+from pipeline.core.paths import Layout
 
 if TYPE_CHECKING:
-    from pipeline.commands.rerun import Clone
-    from pipeline.verification import Lock, Report
+    from pipeline.repro.clone import Clone
+    from pipeline.repro.lock import Lock
+    from pipeline.repro.outcome import Report
 
 EXAMPLE = "verify --experiment mnist_two_layer"
 
@@ -56,9 +57,10 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
         UsageError: a name is unknown, or the options contradict each other.
         PipelineError: an output differs, dvc.lock is out of date, or the run fails.
     """
-    from pipeline.commands import rerun
-    from pipeline.progress import progress, say
-    from pipeline.verification import compare, needed, read_lock
+    from pipeline.core.progress import progress, say
+    from pipeline.repro import clone as rerun
+    from pipeline.repro.lock import needed, read_lock
+    from pipeline.repro.outcome import compare
 
     if options.quick and (options.stage or options.experiment):
         raise UsageError("--quick chooses by itself: leave out --stage and --experiment")
@@ -112,7 +114,7 @@ def _targets(clone: "Clone", stages: Sequence[str], options: argparse.Namespace)
     Raises:
         UsageError: there is no such stage or experiment.
     """
-    from pipeline.config import read_params
+    from pipeline.config.compose import read_params
 
     experiments = [str(name) for name in read_params(clone.root / "params.yaml").experiments]
     names = list(options.stage)
@@ -133,7 +135,7 @@ def _targets(clone: "Clone", stages: Sequence[str], options: argparse.Namespace)
 
 def _reasons(clone: "Clone", ran: Sequence[str]) -> dict[str, list[str]]:
     """Experiment -> why its results may differ on this machine, where there is a reason."""
-    from pipeline.config import read_config
+    from pipeline.config.compose import read_config
 
     layout = Layout(clone.root)
     names = dict.fromkeys(stage.partition("@")[2] for stage in ran if stage.startswith("train@"))
@@ -143,14 +145,14 @@ def _reasons(clone: "Clone", ran: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _free_stages(fresh: "Lock", reasons: Mapping[str, Sequence[str]]) -> set[str]:
-    from pipeline.verification import numeric_stages
+    from pipeline.repro.lock import numeric_stages
 
     return numeric_stages(fresh, reasons)
 
 
 def _edited(clone: "Clone", fresh: "Lock") -> list[str]:
     """Outputs in git that the run made with other bytes."""
-    from pipeline.commands.rerun import git
+    from pipeline.repro.clone import git
 
     tracked = git(clone.root, "ls-tree", "-r", "-z", "--name-only", "HEAD").decode("utf-8").split("\0")
     made = {output for recorded in fresh.values() for output in recorded.outputs}
@@ -162,7 +164,7 @@ def _edited(clone: "Clone", fresh: "Lock") -> list[str]:
 
 
 def _print(report: "Report", reasons: Mapping[str, Sequence[str]], seconds: float) -> None:
-    from pipeline.commands.terminal import table, write
+    from pipeline.commands.shared.terminal import table, write
 
     rows = [["stage", "output", ""], *([row.stage, row.output, str(row.state)] for row in report.rows)]
     for line in table(rows, left=(0, 1, 2)):
@@ -181,7 +183,7 @@ def _print(report: "Report", reasons: Mapping[str, Sequence[str]], seconds: floa
 
 def _failure(layout: Layout, clone: "Clone", report: "Report") -> str:
     """What is wrong, in a few lines; nothing where nothing is."""
-    from pipeline.commands.differences import Committed, explain
+    from pipeline.repro.committed import Committed, explain
 
     lines = []
     if report.wrong:

@@ -5,9 +5,9 @@ import importlib.util
 import os
 import sys
 
-from pipeline import runtime
-from pipeline.errors import UsageError
-from pipeline.layout import Layout
+from pipeline.core import runtime
+from pipeline.core.errors import UsageError
+from pipeline.core.paths import Layout
 
 EXAMPLE = "worker tcp://127.0.0.1:8786 --processes 4"
 

@@ -1,1 +1,1 @@
-"""The multilayer perceptron: pure numerics on NumPy arrays, one registry per choice."""
+"""Layers, losses, optimizers, schedules, preprocessing, training: arrays in, arrays out."""

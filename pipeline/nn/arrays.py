@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
 
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]

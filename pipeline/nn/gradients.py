@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from pipeline.nn.arrays import Floats, Integers
-from pipeline.nn.network import Workspace
+from pipeline.nn.workspace import Workspace
 
 STEP: Final = 1e-4
 """h of the central difference (f(θ + h) - f(θ - h)) / 2h."""

@@ -5,16 +5,19 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import metrics, search
-from pipeline.config import Config
-from pipeline.errors import FormatError
-from pipeline.layout import Layout, Results
+from pipeline.config.schema import Config
+from pipeline.core.errors import FormatError
+from pipeline.core.files.arrays import write_arrays
+from pipeline.core.files.parameters import read_parameters
+from pipeline.core.files.tables import write_csv, write_json
+from pipeline.core.paths import Layout, Results
+from pipeline.core.progress import say
 from pipeline.nn.arrays import Floats, Integers
-from pipeline.progress import say
-from pipeline.search import Tried
-from pipeline.stages.data import load_parts
-from pipeline.storage import read_csv, read_parameters, write_arrays, write_csv, write_json
-from pipeline.training import Evaluator, evaluate_parts, network_of
+from pipeline.nn.evaluation import Evaluator, evaluate_parts
+from pipeline.nn.setup import network_of
+from pipeline.report import metrics
+from pipeline.stages.shared.parts import load_parts
+from pipeline.stages.shared.trained import trained_config
 
 
 def inputs(layout: Layout, config: Config) -> list[Path]:
@@ -26,34 +29,6 @@ def inputs(layout: Layout, config: Config) -> list[Path]:
         results.parameters,
         results.trials,
     ]
-
-
-def read_trials(config: Config, results: Results) -> list[Tried]:
-    """What the search tried, from trials.csv.
-
-    Raises:
-        PipelineError: trials.csv is missing, damaged, or of another search.
-    """
-    rows = read_csv(results.trials)
-    try:
-        return search.read_rows(config, rows)
-    except (KeyError, ValueError) as error:
-        raise FormatError(f"{results.trials}: not a table of trials: {error}") from None
-    except FormatError as error:
-        raise FormatError(
-            f"{results.trials}: {error}; train it again: dvc repro train@{config.name}"
-        ) from None
-
-
-def trained_config(config: Config, results: Results) -> Config:
-    """The configuration whose parameters were kept: the best trial's, or the only one.
-
-    Raises:
-        PipelineError: trials.csv is missing, damaged, or of another search.
-    """
-    tried = read_trials(config, results)
-    best = search.best([each.outcome for each in tried])
-    return search.configured(config, tried[best.number].trial.values)
 
 
 def run(layout: Layout, config: Config, results: Results) -> None:

@@ -3,10 +3,10 @@
 import hashlib
 from pathlib import Path
 
-from pipeline.config import Dataset, Source
-from pipeline.errors import ConfigError, FormatError
-from pipeline.layout import Layout
-from pipeline.progress import progress, say
+from pipeline.config.schema import Dataset, Source
+from pipeline.core.errors import ConfigError, FormatError
+from pipeline.core.paths import Layout
+from pipeline.core.progress import progress, say
 
 
 def run(layout: Layout, dataset: Dataset, source_name: str) -> None:
@@ -26,15 +26,15 @@ def run(layout: Layout, dataset: Dataset, source_name: str) -> None:
 
 
 def _download(source: Source, dataset: str, folder: Path, part_folder: Path) -> None:
-    from pipeline import fetching  # noqa: PLC0415  (the HTTP library is not needed to draw)
+    from pipeline.data.download import fetch, mirrors, part  # noqa: PLC0415  (the HTTP library is not needed to draw)
 
     for file in source.files.values():
-        fetching.fetch(
-            fetching.RemoteFile(file.name, file.bytes, file.sha256),
+        fetch.fetch(
+            part.RemoteFile(file.name, file.bytes, file.sha256),
             source.mirrors,
             folder,
             part_folder=part_folder,
-            own_mirror=fetching.mirror_from_environment(),
+            own_mirror=mirrors.mirror_from_environment(),
             dataset=dataset,
             show_progress=progress,
             report=say,
@@ -42,7 +42,8 @@ def _download(source: Source, dataset: str, folder: Path, part_folder: Path) -> 
 
 
 def _draw(dataset: Dataset, source: Source, folder: Path) -> None:
-    from pipeline import datasets, images, standins  # noqa: PLC0415  (NumPy is not needed to download)
+    from pipeline.core.files import images  # noqa: PLC0415  (NumPy is not needed to download)
+    from pipeline.data import datasets, standins
 
     datasets.check_roles(dataset.format, source.files)
     if source.drawing not in standins.DRAWINGS or dataset.format not in datasets.WRITERS:

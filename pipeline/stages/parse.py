@@ -1,9 +1,9 @@
 """parse: turn the raw files of a data set into memory-mappable arrays in data/parsed/SOURCE/DATASET."""
 
-from pipeline import datasets
-from pipeline.config import Dataset
-from pipeline.layout import Layout
-from pipeline.progress import say
+from pipeline.config.schema import Dataset
+from pipeline.core.paths import Layout
+from pipeline.core.progress import say
+from pipeline.data import datasets
 
 
 def run(layout: Layout, dataset: Dataset, source_name: str) -> None:

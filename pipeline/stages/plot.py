@@ -6,13 +6,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from pipeline import images, metrics, plots, search
-from pipeline.config import Axis, Config, Range
-from pipeline.layout import Layout, Results
-from pipeline.progress import say
-from pipeline.stages.evaluate import read_trials, trained_config
-from pipeline.storage import atomic_write, read_arrays, read_csv, read_parameters
-from pipeline.training import initial_parameters, network_of
+from pipeline.config.schema import Config
+from pipeline.config.space import Axis, Range
+from pipeline.core.files import images
+from pipeline.core.files.arrays import read_arrays
+from pipeline.core.files.atomic import atomic_write
+from pipeline.core.files.parameters import read_parameters
+from pipeline.core.files.tables import read_csv
+from pipeline.core.paths import Layout, Results
+from pipeline.core.progress import say
+from pipeline.nn.setup import initial_parameters, network_of
+from pipeline.report import metrics
+from pipeline.report.plots import confusion, curves, gallery, searches, style, weights
+from pipeline.search import strategies
+from pipeline.stages.shared.trained import read_trials, trained_config
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,7 +51,7 @@ def run(layout: Layout, config: Config, results: Results) -> None:
     names = []
     for name, figure in _figures(layout, config, results):
         with atomic_write(results.plots / f"{name}.png") as stream:
-            plots.save(figure, stream)
+            style.save(figure, stream)
         names.append(name)
     say(f"{config.name}: {', '.join(names)}")
 
@@ -56,11 +63,11 @@ def _figures(layout: Layout, config: Config, results: Results) -> Iterator[tuple
         name: np.array([float(row[name] or "nan") for row in history])
         for name in (history[0] if history else ())
     }
-    yield "training_curves", plots.training_curves(columns, title=title, subtitle=subtitle)
+    yield "training_curves", curves.training_curves(columns, title=title, subtitle=subtitle)
     steps = read_csv(results.steps)
     yield (
         "step_losses",
-        plots.step_losses(
+        curves.step_losses(
             np.array([int(row["step"]) + 1 for row in steps]),
             np.array([float(row["loss"]) for row in steps]),
             title=title,
@@ -69,7 +76,7 @@ def _figures(layout: Layout, config: Config, results: Results) -> Iterator[tuple
     )
     yield "first_layer_weights", _weights(config, results, title, subtitle)
     yield from _test_figures(layout, config, results)
-    if search.is_search(config.search):
+    if strategies.is_search(config.search):
         yield from _search_figures(config, results, title, subtitle)
 
 
@@ -77,7 +84,7 @@ def _weights(config: Config, results: Results, title: str, subtitle: str) -> "Fi
     trained = trained_config(config, results)
     height, width, channels = config.dataset.image_shape
     before = network_of(trained).views(initial_parameters(trained))
-    return plots.first_layer_weights(
+    return weights.first_layer_weights(
         read_parameters(results.parameters)["W1"],
         (height, width, channels),
         title=title,
@@ -92,19 +99,19 @@ def _test_figures(layout: Layout, config: Config, results: Results) -> Iterator[
     probabilities, labels = arrays["probabilities"], arrays["labels"]
     predicted = probabilities.argmax(axis=1)
     matrix = metrics.confusion_matrix(labels, predicted, len(config.classes))
-    yield "confusion_matrix", plots.confusion(matrix, config.classes, title=title, subtitle=subtitle)
+    yield "confusion_matrix", confusion.confusion(matrix, config.classes, title=title, subtitle=subtitle)
     bins = metrics.calibration_bins(probabilities.max(axis=1), predicted == labels)
-    yield "calibration", plots.reliability(bins, title=title, subtitle=subtitle)
-    curves = {"all classes": metrics.micro_average_roc_curve(probabilities, labels)}
+    yield "calibration", curves.reliability(bins, title=title, subtitle=subtitle)
+    roc_curves = {"all classes": metrics.micro_average_roc_curve(probabilities, labels)}
     for index, name in enumerate(config.classes):
-        curves[name] = metrics.roc_curve(probabilities[:, index], labels == index)
-    areas = {name: metrics.roc_area(curve) for name, curve in curves.items()}
-    yield "roc", plots.roc(curves, title=title, subtitle=subtitle, areas=areas)
+        roc_curves[name] = metrics.roc_curve(probabilities[:, index], labels == index)
+    areas = {name: metrics.roc_area(curve) for name, curve in roc_curves.items()}
+    yield "roc", curves.roc(roc_curves, title=title, subtitle=subtitle, areas=areas)
     worst = metrics.worst_mistakes(probabilities, labels, _MISTAKES)
     tested = images.load(layout.parsed(config.source, config.dataset.name), "test").images
     yield (
         "mistakes",
-        plots.mistakes(
+        gallery.mistakes(
             tested[arrays["images"][worst]],
             labels[worst],
             predicted[worst],
@@ -126,28 +133,28 @@ def _search_figures(
     if config.search.name == "grid" and len(lists) == len(config.search.axes()):
         labels = {name: [_label(value) for value in values] for name, values in lists.items()}
         shaped = scores.reshape([len(values) for values in labels.values()])
-        yield "search", plots.grid_heat_maps(labels, shaped, title=title, subtitle=subtitle)
+        yield "search", searches.grid_heat_maps(labels, shaped, title=title, subtitle=subtitle)
     axes = [
         _search_axis(name, axis, [each.trial.values[name] for each in tried])
         for name, axis in config.search.axes().items()
         if not isinstance(axis, list) or len(axis) > 1
     ]
-    yield "search_axes", plots.search_axes(axes, scores, title=title, subtitle=subtitle)
+    yield "search_axes", searches.search_axes(axes, scores, title=title, subtitle=subtitle)
     if len(axes) > _MOST_AXES_OF_A_MAP:
-        yield "search_parallel", plots.parallel_coordinates(axes, scores, title=title, subtitle=subtitle)
+        yield "search_parallel", searches.parallel_coordinates(axes, scores, title=title, subtitle=subtitle)
 
 
-def _search_axis(name: str, axis: Axis, values: Sequence[Any]) -> plots.SearchAxis:
+def _search_axis(name: str, axis: Axis, values: Sequence[Any]) -> searches.SearchAxis:
     """An axis as the pictures want it: numbers by their size, anything else by its place in the list."""
     if isinstance(axis, Range):
-        return plots.SearchAxis(name, np.array(values, dtype=np.float64), log=axis.log)
+        return searches.SearchAxis(name, np.array(values, dtype=np.float64), log=axis.log)
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in axis)
     if numbers and len(set(axis)) > 1 and np.isfinite(axis).all():
         low, high = min(axis), max(axis)
         log = low > 0 and high / low >= _LOG_RATIO
-        return plots.SearchAxis(name, np.array(values, dtype=np.float64), log=log)
+        return searches.SearchAxis(name, np.array(values, dtype=np.float64), log=log)
     places = np.array([axis.index(value) for value in values], dtype=np.float64)
-    return plots.SearchAxis(name, places, labels=[_label(value) for value in axis])
+    return searches.SearchAxis(name, places, labels=[_label(value) for value in axis])
 
 
 def _label(value: object) -> str:

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline import results as tables
-from pipeline.config import Config, read_config, read_params
-from pipeline.errors import PipelineError
-from pipeline.layout import Layout, Results
-from pipeline.storage import read_csv, read_json, write_json, write_text
+from pipeline.config.compose import read_config, read_params
+from pipeline.config.schema import Config
+from pipeline.core.errors import PipelineError
+from pipeline.core.files.atomic import write_text
+from pipeline.core.files.tables import read_csv, read_json, write_json
+from pipeline.core.paths import Layout, Results
+from pipeline.report import published as tables
 
 
 def inputs(layout: Layout) -> list[Path]:

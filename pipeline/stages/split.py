@@ -4,14 +4,16 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import images, preprocessing, splitting
-from pipeline.config import Config
-from pipeline.errors import ConfigError
-from pipeline.layout import Layout, Results
+from pipeline.config.schema import Config
+from pipeline.core.errors import ConfigError
+from pipeline.core.files import images
+from pipeline.core.files.arrays import write_arrays
+from pipeline.core.paths import Layout, Results
+from pipeline.core.progress import say
+from pipeline.data import splitting
+from pipeline.nn import preprocessing
 from pipeline.nn.arrays import random_source
-from pipeline.progress import say
-from pipeline.stages.data import flat_pixels
-from pipeline.storage import write_arrays
+from pipeline.stages.shared.parts import flat_pixels
 
 # A stream of its own, so that a random split and the training that follows share no draws.
 _STREAM = 1

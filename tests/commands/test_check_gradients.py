@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pipeline.layout import Layout
+from pipeline.core.paths import Layout
 from pipeline.nn.activations import ACTIVATIONS, Activation
 from pipeline.nn.arrays import Calls
 

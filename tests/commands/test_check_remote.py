@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.layout import Layout
+from pipeline.core.paths import Layout
 
 Run = Callable[..., Any]
 

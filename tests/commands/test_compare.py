@@ -17,8 +17,10 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from pipeline.layout import Layout
-from pipeline.storage import read_json, read_parameters, write_arrays, write_parameters
+from pipeline.core.files.arrays import write_arrays
+from pipeline.core.files.parameters import read_parameters, write_parameters
+from pipeline.core.files.tables import read_json
+from pipeline.core.paths import Layout
 
 Array = npt.NDArray[Any]
 Run = Callable[..., Any]

@@ -16,8 +16,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from pipeline.layout import Layout
-from pipeline.storage import read_csv
+from pipeline.core.files.tables import read_csv
+from pipeline.core.paths import Layout
 
 Array = npt.NDArray[Any]
 Run = Callable[..., Any]

@@ -6,7 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from pipeline.commands import repro
-from pipeline.layout import Layout
+from pipeline.core.paths import Layout
 
 Run = Callable[..., Any]
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,10 +8,14 @@ from typing import Any
 import pytest
 
 from pipeline.commands.search_report import Effect, effects, ranking
-from pipeline.config import Config, Range, replace
-from pipeline.layout import Layout
-from pipeline.search import Outcome, Trial, Tried
-from pipeline.stages import split, train
+from pipeline.config.build import with_values
+from pipeline.config.schema import Config
+from pipeline.config.space import Range
+from pipeline.core.paths import Layout
+from pipeline.search.table import Tried
+from pipeline.search.trials import Outcome, Trial
+from pipeline.stages import split
+from pipeline.stages.train import stage as train
 
 Run = Callable[..., Any]
 
@@ -105,10 +109,10 @@ def test_a_search_that_has_not_been_run_is_told(composed: Layout, cli: Run) -> N
 def test_a_search_by_halving_is_reported_with_its_epochs(
     parsed: Layout, configs: dict[str, Config], cli: Run
 ) -> None:
-    from pipeline.config import to_yaml  # noqa: PLC0415  (here alone)
-    from pipeline.storage import write_text  # noqa: PLC0415  (the same)
+    from pipeline.config.compose import to_yaml  # noqa: PLC0415  (here alone)
+    from pipeline.core.files.atomic import write_text  # noqa: PLC0415  (the same)
 
-    config = replace(
+    config = with_values(
         configs["tiny_grid"], {"search.name": "halving", "search.factor": 2, "search.minimum_epochs": 1}
     )
     results = parsed.results("tiny_grid")

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import plots
-from pipeline.layout import Layout
+from pipeline.core.paths import Layout
+from pipeline.report.plots import gallery
 
 Run = Callable[..., Any]
 
@@ -75,13 +75,13 @@ def test_the_chosen_images_are_listed_and_drawn(
     parsed: Layout, cli: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[Any] = []
-    original = plots.contact_sheet
+    original = gallery.contact_sheet
 
     def contact_sheet(images: Any, labels: Any, names: Any, **texts: str) -> Any:  # noqa: ANN401  (passed on)
         drawn.append((np.array(images), np.array(labels), texts))
         return original(images, labels, names, **texts)
 
-    monkeypatch.setattr(plots, "contact_sheet", contact_sheet)
+    monkeypatch.setattr(gallery, "contact_sheet", contact_sheet)
     folder = parsed.parsed("bundled", "tiny") / "train"
     images, labels = np.load(folder / "images.npy"), np.load(folder / "labels.npy")
     ended = cli(*SHOW, "--index", "5", "0", "199", "--picture", "sheets/out.png")

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import read_params
-from pipeline.layout import Layout
+from pipeline.config.compose import read_params
+from pipeline.core.paths import Layout
 
 Run = Callable[..., Any]
 

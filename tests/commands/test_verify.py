@@ -10,12 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import runtime
-from pipeline.commands import differences, rerun
-from pipeline.config import Config, to_yaml
-from pipeline.errors import PipelineError
-from pipeline.layout import Layout
-from pipeline.storage import write_arrays, write_csv, write_json, write_text
+from pipeline.config.compose import to_yaml
+from pipeline.config.schema import Config
+from pipeline.core import runtime
+from pipeline.core.errors import PipelineError
+from pipeline.core.files.arrays import write_arrays
+from pipeline.core.files.atomic import write_text
+from pipeline.core.files.tables import write_csv, write_json
+from pipeline.core.paths import Layout
+from pipeline.repro import clone as rerun
+from pipeline.repro import committed
 
 Run = Callable[..., Any]
 
@@ -34,8 +38,8 @@ def lock_of(root: Path, stages: Collection[str], code: str = "aa") -> str:
 
     def entry(name: str) -> str:
         path = root / "outputs" / "tiny" / name
-        known = differences.folder_hashes(path)
-        found = differences.folder_hash(known) if path.is_dir() else differences.file_hash(path)
+        known = committed.folder_hashes(path)
+        found = committed.folder_hash(known) if path.is_dir() else committed.file_hash(path)
         return f"    - path: outputs/tiny/{name}\n      hash: md5\n      md5: {found}\n"
 
     text = "schema: '2.0'\nstages:\n"
@@ -116,7 +120,7 @@ def repository(
     monkeypatch.setattr(rerun.Clone, "stages", lambda _: STAGES)
     monkeypatch.setattr(rerun.Clone, "doubts", lambda *_: [])
     # Asking DVC takes a second.
-    monkeypatch.setattr(differences.Committed, "_cached", lambda *_: None)
+    monkeypatch.setattr(committed.Committed, "_cached", lambda *_: None)
     return repository
 
 
@@ -230,7 +234,7 @@ def test_the_cache_of_the_checkout_helps(
     folder = repository.layout.root / "outputs" / "tiny"
     kept = tmp_path / "kept"
     (folder / "weights.npz").rename(kept)
-    monkeypatch.setattr(differences.Committed, "_cached", lambda *_: kept)
+    monkeypatch.setattr(committed.Committed, "_cached", lambda *_: kept)
     repository.tamper = other_weights
     assert "the largest difference: 0.25" in cli("verify").err
 
@@ -395,11 +399,11 @@ def test_the_package_has_to_be_the_clones_own(clone: Any) -> None:  # noqa: ANN4
     with clone() as made:
         with pytest.raises(PipelineError, match=r"would run .* instead of the clone's own package"):
             made.doubts("portable")
-        package = made.root / "pipeline"
-        package.mkdir()
-        for name in ("__init__", "runtime", "processor", "errors"):
-            source = Path(runtime.__file__).with_name(f"{name}.py").read_text()
-            (package / f"{name}.py").write_text(source)
+        own = Path(runtime.__file__).parents[1]
+        for name in ("__init__", "core/__init__", "core/runtime", "core/processor", "core/errors"):
+            copy = made.root / "pipeline" / f"{name}.py"
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_text((own / f"{name}.py").read_text())
         assert made.doubts("native") == ["runtime=native promises nothing"]
 
 

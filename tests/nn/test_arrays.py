@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import ConfigError
+from pipeline.core.errors import ConfigError
 from pipeline.nn.arrays import DTYPES, RANDOM_SOURCES, Random, random_source, random_state, set_random_state
 
 examples = settings(deadline=None, max_examples=25)

@@ -17,8 +17,9 @@ from pipeline.nn.activations import ACTIVATIONS
 from pipeline.nn.arrays import DTYPES, Floats, Integers
 from pipeline.nn.gradients import GRADIENTS
 from pipeline.nn.losses import LOSSES
-from pipeline.nn.network import Network, Workspace
+from pipeline.nn.network import Network
 from pipeline.nn.regularization import REGULARIZERS
+from pipeline.nn.workspace import Workspace
 
 # No unit's sum is nearer to a kink than this; a parameter moved by gradients.STEP moves it by far less.
 MARGIN = 3e-3

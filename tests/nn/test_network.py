@@ -9,13 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import ConfigError, FormatError
+from pipeline.core.errors import ConfigError, FormatError
 from pipeline.nn.activations import ACTIVATIONS
 from pipeline.nn.arrays import DTYPES, Floats, random_source
 from pipeline.nn.initializers import INITIALIZERS
 from pipeline.nn.losses import LOSSES
-from pipeline.nn.network import Network, Workspace
+from pipeline.nn.network import Network
 from pipeline.nn.regularization import REGULARIZERS
+from pipeline.nn.workspace import Workspace
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 examples = settings(deadline=None, max_examples=25)

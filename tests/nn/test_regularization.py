@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.nn.arrays import DTYPES, Floats
-from pipeline.nn.network import Network, Workspace
+from pipeline.nn.network import Network
 from pipeline.nn.regularization import REGULARIZERS
+from pipeline.nn.workspace import Workspace
 
 every = pytest.mark.parametrize("name", REGULARIZERS)
 

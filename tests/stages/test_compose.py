@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import compose as composed
-from pipeline.config import read_config, to_yaml
-from pipeline.errors import ConfigError
-from pipeline.layout import Layout
+from pipeline.config.compose import compose as composed
+from pipeline.config.compose import read_config, to_yaml
+from pipeline.core.errors import ConfigError
+from pipeline.core.paths import Layout
 from pipeline.stages import compose
 
 Run = Callable[..., Any]

@@ -9,13 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.config import Config, read_config, replace
-from pipeline.errors import FormatError
-from pipeline.layout import Layout
-from pipeline.stages import evaluate, split, train
-from pipeline.stages.data import load_parts
-from pipeline.storage import read_arrays, read_csv, read_json, read_parameters
-from pipeline.training import Evaluator, network_of
+from pipeline.config.build import with_values
+from pipeline.config.compose import read_config
+from pipeline.config.schema import Config
+from pipeline.core.errors import FormatError
+from pipeline.core.files.arrays import read_arrays
+from pipeline.core.files.parameters import read_parameters
+from pipeline.core.files.tables import read_csv, read_json
+from pipeline.core.paths import Layout
+from pipeline.nn.evaluation import Evaluator
+from pipeline.nn.setup import network_of
+from pipeline.stages import evaluate, split
+from pipeline.stages.shared.parts import load_parts
+from pipeline.stages.shared.trained import trained_config
+from pipeline.stages.train import stage as train
 
 Run = Callable[..., Any]
 
@@ -96,7 +103,7 @@ def run(layout: Layout, config: Config) -> None:
 
 
 def test_a_class_without_test_images_has_no_area(parsed: Layout, configs: dict[str, Config]) -> None:
-    run(parsed, replace(configs["tiny"], {"split.test_count": 3}))
+    run(parsed, with_values(configs["tiny"], {"split.test_count": 3}))
     rows = read_csv(parsed.results("tiny").per_class)
     assert sum(int(row["images"]) for row in rows) == 3
     assert {row["roc_area"] == "" for row in rows if row["images"] == "0"} == {True}
@@ -111,7 +118,7 @@ def test_the_curve_runs_from_corner_to_corner(evaluated: Layout) -> None:
 
 
 def test_a_part_without_images_is_left_out(parsed: Layout, configs: dict[str, Config]) -> None:
-    run(parsed, replace(configs["tiny"], {"split.valid_count": 0}))
+    run(parsed, with_values(configs["tiny"], {"split.valid_count": 0}))
     assert list(read_json(parsed.results("tiny").metrics)) == [
         "source",
         "dataset",
@@ -131,7 +138,7 @@ def test_what_is_said_names_the_source(evaluated: Layout, cli: Run) -> None:
 
 
 def test_the_official_source_is_named_too(parsed: Layout, configs: dict[str, Config]) -> None:
-    run(parsed, replace(configs["tiny"], {"source": "official"}))
+    run(parsed, with_values(configs["tiny"], {"source": "official"}))
     metrics = read_json(parsed.results("tiny").metrics)
     assert (metrics["source"], metrics["dataset"]) == ("official", "a few digits")
 
@@ -144,7 +151,7 @@ def test_the_searched_configuration_is_the_one_that_is_evaluated(
     results = parsed.results("tiny_grid")
     best = max(float(row["valid_accuracy"]) for row in read_csv(results.trials))
     assert read_json(results.metrics)["valid"]["accuracy"] == best
-    trained = evaluate.trained_config(configs["tiny_grid"], results)
+    trained = trained_config(configs["tiny_grid"], results)
     assert trained.model.hidden == [read_parameters(results.parameters)["W1"].shape[1]]
     assert not trained.search.space
 

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from pipeline import fetching, standins
-from pipeline.config import read_dataset
-from pipeline.errors import ConfigError, FetchError, FormatError
-from pipeline.layout import Layout
+from pipeline.config.compose import read_dataset
+from pipeline.core.errors import ConfigError, FetchError, FormatError
+from pipeline.core.paths import Layout
+from pipeline.data import standins
+from pipeline.data.download import fetch as fetching
+from pipeline.data.download.mirrors import MIRROR_VARIABLE
+from pipeline.data.standins import draw_digits
 from pipeline.stages import fetch
-from pipeline.standins import draw_digits
 
 Run = Callable[..., Any]
 
@@ -102,7 +104,7 @@ def test_files_from_a_folder_of_the_users_own(
     tiny: Any,  # noqa: ANN401  (of conftest.py)
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv(fetching.MIRROR_VARIABLE, str(tiny.raw))
+    monkeypatch.setenv(MIRROR_VARIABLE, str(tiny.raw))
     ended = cli("fetch", "tiny", "--source", "official")
     assert (ended.code, ended.out) == (0, "")
     folder = checkout.raw("official", "tiny")
@@ -111,7 +113,7 @@ def test_files_from_a_folder_of_the_users_own(
     assert not list(checkout.parts("official", "tiny").iterdir())
     assert f"from {tiny.raw / 'train-images-idx3-ubyte'}" in ended.err
     # A file that is right already is not fetched again, whoever has it.
-    monkeypatch.setenv(fetching.MIRROR_VARIABLE, str(checkout.root))
+    monkeypatch.setenv(MIRROR_VARIABLE, str(checkout.root))
     again = cli("fetch", "tiny", "--source", "official")
     assert again.code == 0
     assert again.err == "".join(f"{path.name}: already here\n" for path in map(Path, FILES))

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import images
-from pipeline.config import read_dataset
-from pipeline.errors import ConfigError, FormatError
-from pipeline.layout import Layout
+from pipeline.config.compose import read_dataset
+from pipeline.core.errors import ConfigError, FormatError
+from pipeline.core.files import images
+from pipeline.core.paths import Layout
 from pipeline.stages import parse
 
 Run = Callable[..., Any]

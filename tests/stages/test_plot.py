@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
-from pipeline import plots
-from pipeline.config import Config, read_config, replace
-from pipeline.layout import Layout
-from pipeline.stages import evaluate, plot, split, train
-from pipeline.storage import read_arrays, read_csv, write_arrays
+from pipeline.config.build import with_values
+from pipeline.config.compose import read_config
+from pipeline.config.schema import Config
+from pipeline.core.files.arrays import read_arrays, write_arrays
+from pipeline.core.files.tables import read_csv
+from pipeline.core.paths import Layout
+from pipeline.report.plots import gallery, searches
+from pipeline.stages import evaluate, plot, split
+from pipeline.stages.train import stage as train
 
 Run = Callable[..., Any]
 
@@ -74,7 +78,7 @@ def test_a_search_has_a_picture_of_its_own(
     def record(axes: Any, scores: Any, **_: object) -> None:  # noqa: ANN401  (recorded only)
         drawn.update(axes=axes, scores=scores)
 
-    monkeypatch.setattr(plots, "grid_heat_maps", record)
+    monkeypatch.setattr(searches, "grid_heat_maps", record)
     assert sorted(figures(composed, "tiny_grid")) == sorted([*PICTURES, "search", "search_axes"])
     assert drawn["axes"] == {"model.hidden": ["4", "8"], "optimizer.learning_rate": ["0.001", "0.3"]}
     accuracies = [float(row["valid_accuracy"]) for row in read_csv(composed.results("tiny_grid").trials)]
@@ -82,7 +86,7 @@ def test_a_search_has_a_picture_of_its_own(
 
 
 def test_without_a_valid_part(parsed: Layout, configs: dict[str, Config]) -> None:
-    config = replace(configs["tiny"], {"split.valid_count": 0})
+    config = with_values(configs["tiny"], {"split.valid_count": 0})
     run(parsed, config)
     assert sorted(dict(plot._figures(parsed, config, parsed.results("tiny")))) == PICTURES
 
@@ -101,7 +105,7 @@ def test_the_worst_mistakes_are_shown_with_their_images(
     tiny: Any,  # noqa: ANN401  (of conftest.py)
 ) -> None:
     shown: list[Any] = []
-    monkeypatch.setattr(plots, "mistakes", lambda *given, **_: shown.extend(given))
+    monkeypatch.setattr(gallery, "mistakes", lambda *given, **_: shown.extend(given))
     figures(evaluated)
     images, actual, predicted, sure, right = shown[:5]
     assert len(images) == 40

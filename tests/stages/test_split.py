@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.config import Config, replace
-from pipeline.errors import ConfigError, FormatError, PipelineError
-from pipeline.images import load
-from pipeline.layout import Layout
+from pipeline.config.build import with_values
+from pipeline.config.schema import Config
+from pipeline.core.errors import ConfigError, FormatError, PipelineError
+from pipeline.core.files.arrays import read_arrays
+from pipeline.core.files.images import load
+from pipeline.core.paths import Layout
 from pipeline.stages import split
-from pipeline.storage import read_arrays
 
 Run = Callable[..., Any]
 Arrays = Mapping[str, np.ndarray[Any, Any]]
@@ -23,7 +24,7 @@ def run(parsed: Layout, configs: dict[str, Config]) -> Run:
     """Splits with other values at some keys than `tiny` has."""
 
     def run(changes: Mapping[str, object] | None = None) -> Arrays:
-        split.run(parsed, replace(configs["tiny"], changes or {}), parsed.results("tiny"))
+        split.run(parsed, with_values(configs["tiny"], changes or {}), parsed.results("tiny"))
         return read_arrays(parsed.results("tiny").split)
 
     return run

@@ -1,0 +1,1 @@
+"""Schema, generic builder, search space, composition, messages."""

@@ -1,0 +1,189 @@
+"""From files and overrides to a checked configuration, and back to YAML.
+
+YAML is read through OmegaConf alone, as Hydra does, since YAML readers disagree about numbers such as 1e-3.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from pipeline.config.build import T, build
+from pipeline.config.checks import describe_value
+from pipeline.config.messages import explain, in_one_line
+from pipeline.config.schema import Config, Dataset
+from pipeline.config.space import is_range
+from pipeline.core.errors import ConfigError
+
+
+def compose(conf: Path, overrides: Sequence[str] = ()) -> Config:
+    """The configuration that Hydra composes from the folder `conf` and command-line overrides, checked.
+
+    Raises:
+        ConfigError: an override names nothing, a value is missing, of the wrong type or out of range.
+    """
+    from hydra import compose as hydra_compose  # noqa: PLC0415  (slow to import, and not every command composes)
+    from hydra import initialize_config_dir  # noqa: PLC0415  (the same)
+
+    try:
+        with initialize_config_dir(config_dir=str(conf.resolve()), version_base="1.3"):
+            composed = hydra_compose("config", overrides=hydra_overrides(overrides))
+    # Apart from Hydra's and OmegaConf's own: those of the YAML parser, and ValueError.
+    except Exception as error:
+        # Of a choice that is no text Hydra does not say which.
+        place = f"{' '.join(overrides)}: " if str(error).startswith("Config group override") else ""
+        raise ConfigError(place + explain(error, Config)) from error
+    return check(composed)
+
+
+def hydra_overrides(overrides: Iterable[str]) -> list[str]:
+    """Overrides as Hydra needs them: ``search.space.KEY=VALUE`` also for a key that the space has not yet.
+
+    The value takes the place of what stands there: a list that of a range, and the other way round.
+    """
+    found = []
+    for override in overrides:
+        if match := re.match(r"(search\.space[\w.]*)=", override):
+            # Hydra would merge a mapping into a list, and fail.
+            found += [f"++{match[1]}=null", f"++{override}"]
+        else:
+            found.append(override)
+    return found
+
+
+def check(composed: DictConfig) -> Config:
+    """The dataclass for what Hydra or a YAML file gave.
+
+    Raises:
+        ConfigError: a key is unknown or missing, a value of the wrong type or out of range.
+    """
+    return _checked(Config, composed)
+
+
+def read_config(path: Path) -> Config:
+    """The configuration that `to_yaml` once wrote to `path`.
+
+    Raises:
+        ConfigError: the file cannot be read, or is not a configuration.
+    """
+    return check(_load(path))
+
+
+def read_dataset(conf: Path, name: str, overrides: Sequence[str] = ()) -> Dataset:
+    """The definition of one data set, from conf/dataset/NAME.yaml and dotted overrides of its keys.
+
+    Raises:
+        ConfigError: there is no such data set, or its definition is not sound.
+    """
+    path = conf / "dataset" / f"{name}.yaml"
+    if not path.is_file():
+        known = sorted(file.stem for file in (conf / "dataset").glob("*.yaml"))
+        raise ConfigError(f"dataset={name}: unknown; one of {', '.join(known)}")
+    for override in overrides:
+        if "=" not in override:
+            raise ConfigError(
+                f"{override}: expected KEY=VALUE, such as sources.official.files.archive.bytes=1"
+            )
+    definition = _load(path)
+    try:
+        merged = OmegaConf.merge(definition, OmegaConf.from_dotlist(list(overrides)))
+    # As in `_load`; and lists cannot be changed by the item.
+    except Exception as error:
+        raise ConfigError(f"{' '.join(overrides)}: {explain(error, Config)}") from error
+    return _checked(Dataset, cast("DictConfig", merged))
+
+
+def to_yaml(config: Config) -> str:
+    """The whole configuration, resolved, as YAML; values that are not set are left out."""
+    return OmegaConf.to_yaml(OmegaConf.create(_without_none(asdict(config))))
+
+
+def experiment_overrides(params: DictConfig, name: str) -> list[str]:
+    """What params.yaml says of an experiment, as Hydra overrides, in its order.
+
+    Raises:
+        ConfigError: params.yaml does not list the experiment, or lists it in another form.
+    """
+    plain = cast("dict[Any, Any]", OmegaConf.to_container(params))
+    experiments = plain.get("experiments") or {}
+    if not isinstance(experiments, dict):
+        raise ConfigError(f"params.yaml: experiments={describe_value(experiments)}: expected a mapping")
+    if name not in experiments:
+        known = ", ".join(map(str, experiments)) or "none"
+        raise ConfigError(f"{name}: params.yaml lists no such experiment, only {known}")
+    entry = experiments[name]
+    if not isinstance(entry, dict) or "dataset" not in entry:
+        raise ConfigError(f"params.yaml: experiments.{name} has to be a mapping with the key dataset")
+    return [
+        f"experiment={_quoted(name)}",
+        f"source={_quoted(plain.get('source', 'bundled'))}",
+        *_flattened(entry, ""),
+    ]
+
+
+def read_params(path: Path) -> DictConfig:
+    """params.yaml.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    return _load(path)
+
+
+def _load(path: Path) -> DictConfig:
+    try:
+        loaded = OmegaConf.load(path)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    # A YAML parser's complaints have many classes.
+    except Exception as error:
+        raise ConfigError(f"{path}: {in_one_line(error)}") from error
+    if not isinstance(loaded, DictConfig):
+        raise ConfigError(f"{path}: expected a mapping")
+    return loaded
+
+
+def _checked(schema: type[T], given: DictConfig) -> T:
+    try:
+        plain = OmegaConf.to_container(given, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(explain(error, Config)) from error
+    return build(schema, plain)
+
+
+def _without_none(value: Any) -> Any:  # noqa: ANN401  (plain YAML data)
+    if isinstance(value, dict):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return value
+
+
+def _flattened(entry: Mapping[Any, Any], prefix: str) -> Iterator[str]:
+    for key, value in entry.items():
+        # A range is one value: it may take the place of a list.
+        if isinstance(value, dict) and not (prefix.startswith("search.space.") and is_range(value)):
+            yield from _flattened(value, f"{prefix}{key}.")
+        else:
+            # ++ because a choice need not have the key; the schema knows if it may. Hydra refuses it for a
+            # choice itself, which stands at the top; `compose` sees to search spaces.
+            mark = "++" if prefix and not prefix.startswith("search.space.") else ""
+            yield f"{mark}{prefix}{key}={_quoted(value)}"
+
+
+def _quoted(value: Any) -> str:  # noqa: ANN401  (plain YAML data)
+    """A value in the grammar of Hydra's overrides."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return "[" + ",".join(_quoted(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{_quoted(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, str):
+        # Backslashes mean themselves except before a quote.
+        return "'" + re.sub(r"(\\*)('|\Z)", lambda found: found[1] * 2 + "\\'" * bool(found[2]), value) + "'"
+    return str(value)

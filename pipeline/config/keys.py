@@ -1,0 +1,38 @@
+"""Which keys of the configuration a search may vary."""
+
+from dataclasses import is_dataclass
+from types import UnionType
+from typing import Any, Final, get_args, get_origin
+
+from pipeline.config.build import explain_unknown_key, fields_at, type_hints
+from pipeline.config.schema import Config
+from pipeline.core.errors import ConfigError
+
+
+def check_search_key(key: str) -> None:
+    """See that a dotted key of a search space is one that a trial can have a value of its own for.
+
+    Raises:
+        ConfigError: the configuration has no such key, or the search has no influence on it.
+    """
+    top = key.partition(".")[0]
+    if top in _FIXED_BEFORE_A_SEARCH:
+        raise ConfigError(f"search.space.{key}: {top} is the same for all trials")
+    schema: Any = Config
+    for name in key.split("."):
+        if get_origin(schema) is dict:
+            schema = get_args(schema)[1]
+            continue
+        hints = type_hints(schema) if is_dataclass(schema) else {}
+        if name not in hints:
+            siblings = fields_at(Config, key.rpartition(".")[0])
+            raise ConfigError(explain_unknown_key(Config, key, siblings, prefix="search.space."))
+        schema = hints[name]
+        if get_origin(schema) is UnionType:
+            schema = get_args(schema)[0]
+
+
+# The parts of the data set are chosen before, and the numeric environment is the process's own.
+_FIXED_BEFORE_A_SEARCH: Final = (
+    *("name", "source", "dataset", "split", "preprocess", "search", "runtime", "published"),
+)

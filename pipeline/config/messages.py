@@ -1,0 +1,38 @@
+"""Hydra's, OmegaConf's and YAML's complaints in one line, in the words of this project's own messages."""
+
+import re
+
+from pipeline.config.build import explain_unknown_key, fields_at
+from pipeline.core.descriptions import shorten
+
+
+def explain(error: Exception, root: type) -> str:  # noqa: PLR0911  (one per kind of message)
+    """Hydra's, OmegaConf's or a YAML parser's message in one line, in the words of the messages here.
+
+    `root` is the dataclass of the whole configuration.
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    first = lines[0]
+    # A key is whatever its author wrote, a line break included.
+    key = shorten(str(getattr(error, "full_key", None) or ""))
+    if (override := getattr(error, "override", None)) is not None:
+        return f"'{shorten(override)}': expected KEY=VALUE, such as optimizer.learning_rate=0.2 ({first})"
+    if found := re.match(r"Could not override '([^']+)'\.$", first):
+        return explain_unknown_key(root, found[1], fields_at(root, found[1].rpartition(".")[0]))
+    if found := re.match(r"In '[^']*': Could not find '(.+)/([^/']+)'", first):
+        options = [line for line in lines[1:] if re.fullmatch(r"[\w.-]+", line)]
+        return f"{found[1]}={found[2]}: no such choice; one of {', '.join(options) or 'none'}"
+    if found := re.match(r"Ambiguous value for argument '(.+)'|Sweep parameters '(.+)' requires", first):
+        return f"{found[1] or found[2]}: several values: add -m for a run with each, or quote them"
+    if found := re.match(r"Missing mandatory value: (\S+)", first):
+        return f"{key or found[1]}: a value is needed and none is given"
+    if hasattr(error, "problem_mark"):
+        return in_one_line(error)
+    return f"{key}: {first}" if key and key not in first else first
+
+
+def in_one_line(error: Exception) -> str:
+    """An error's message without its line breaks."""
+    return " ".join(str(error).split())

@@ -1,0 +1,1 @@
+"""What every stage stands on: errors, paths, progress, runtime, guard; files/ reads and writes."""

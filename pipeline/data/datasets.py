@@ -1,0 +1,180 @@
+"""Data sets by format name: official files in, two .npy files per part out, and back for the stand-ins."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from pipeline.core.errors import ConfigError, FormatError
+from pipeline.core.files.arrays import atomic_npy
+from pipeline.core.files.images import PARTS, Array, LabelledImages, Part, images_path, labels_path
+from pipeline.data.formats import cifar, idx
+
+_IDX_ROLES: Final = ("train_images", "train_labels", "test_images", "test_labels")
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a data set's files have to hold.
+
+    Attributes:
+        image_shape: height, width, channels.
+        class_count: labels run from 0 to one less; at most 256.
+        train_count: how many training images; None for any number.
+        test_count: how many test images; None for any number.
+    """
+
+    image_shape: tuple[int, int, int]
+    class_count: int
+    train_count: int | None = None
+    test_count: int | None = None
+
+    def count(self, part: Part) -> int | None:
+        """How many images `part` has to have; None for any number."""
+        return self.train_count if part == "train" else self.test_count
+
+
+Parser = Callable[[Mapping[str, Path], Path, Expected], None]
+"""Reads the raw files (by role) into a folder, checking them.
+
+Writes train/images.npy, train/labels.npy, test/images.npy and test/labels.npy: uint8 (count, height, width,
+channels) and uint8 (count,). Raises FormatError for files that are not as expected, PipelineError for files
+that cannot be read or written.
+"""
+
+
+def _parse_idx(files: Mapping[str, Path], destination: Path, expected: Expected) -> None:
+    sets = [(part, *_check_part(files, expected, part)) for part in PARTS]
+
+    def parse(part: Part, shape: tuple[int, ...], labels: Array) -> None:
+        idx.parse_into(files[f"{part}_images"], images_path(destination, part), shape=shape)
+        with atomic_npy(labels_path(destination, part), labels.shape, np.uint8) as output:
+            output.write_rows(0, labels)
+
+    # Side by side: zlib and the disk let go of the interpreter.
+    with ThreadPoolExecutor(len(PARTS)) as pool:
+        for job in [pool.submit(parse, *checked) for checked in sets]:
+            job.result()
+
+
+def _check_part(
+    files: Mapping[str, Path], expected: Expected, part: Part
+) -> tuple[tuple[int, int, int, int], Array]:
+    """The images' shape with a channel axis, and the labels, all that can be checked of them being right."""
+    images_file, labels_file = files[f"{part}_images"], files[f"{part}_labels"]
+    shape = _check_images(idx.read_header(images_file), images_file, part, expected)
+    header = idx.read_header(labels_file)
+    if header.dtype != np.uint8 or len(header.shape) != 1:
+        raise FormatError(f"{labels_file}: expected labels as uint8 (count,), found {_shown(header)}")
+    if header.shape[0] != shape[0]:
+        raise FormatError(
+            f"{labels_file}: expected {shape[0]:,} labels for the images of {images_file.name}, "
+            f"found {header.shape[0]:,}"
+        )
+    labels = idx.read(labels_file)
+    _check_labels(labels, labels_file, expected.class_count)
+    return shape, labels
+
+
+def _check_images(
+    header: idx.Header, path: Path, part: Part, expected: Expected
+) -> tuple[int, int, int, int]:
+    """The images' shape with a channel axis."""
+    height, width, channels = expected.image_shape
+    # Grey images usually have no axis for their one channel.
+    shapes = [(height, width, channels)] + [(height, width)] * (channels == 1)
+    if header.dtype != np.uint8 or header.shape[1:] not in shapes:
+        axes = ", ".join(map(str, shapes[-1]))
+        raise FormatError(f"{path}: expected images as uint8 (count, {axes}), found {_shown(header)}")
+    count, wanted = header.shape[0], expected.count(part)
+    if count == 0 or wanted not in (None, count):
+        amount = "some" if wanted is None else f"{wanted:,}"
+        raise FormatError(f"{path}: expected {amount} {part} images, found {count:,}")
+    return count, height, width, channels
+
+
+def _check_labels(labels: Array, path: Path, class_count: int) -> None:
+    wrong = np.flatnonzero(labels >= class_count)
+    if len(wrong):
+        raise FormatError(
+            f"{path}: expected labels from 0 to {class_count - 1}, "
+            f"found {labels[wrong[0]]} in row {wrong[0]:,}"
+        )
+
+
+def _shown(header: idx.Header) -> str:
+    return f"{header.dtype} {header.shape}"
+
+
+def _parse_cifar(variant: cifar.Variant) -> Parser:
+    def parse(files: Mapping[str, Path], destination: Path, expected: Expected) -> None:
+        archive = files["archive"]
+        if tuple(expected.image_shape) != cifar.IMAGE_SHAPE:
+            raise FormatError(
+                f"{archive}: expected images of shape {expected.image_shape}, "
+                f"but those of {variant.title} have {cifar.IMAGE_SHAPE}"
+            )
+        train, test = (
+            cifar.Destination(
+                images_path(destination, part), labels_path(destination, part), expected.count(part)
+            )
+            for part in PARTS
+        )
+        cifar.parse_into(archive, variant, train=train, test=test, class_count=expected.class_count)
+
+    return parse
+
+
+FORMATS: Final[Mapping[str, Parser]] = {
+    "idx": _parse_idx,
+    "cifar10": _parse_cifar(cifar.CIFAR10),
+    "cifar100": _parse_cifar(cifar.CIFAR100_FINE),
+    "cifar100_coarse": _parse_cifar(cifar.CIFAR100_COARSE),
+}
+"""How to read a data set, by its format's name."""
+
+ROLES: Final[Mapping[str, tuple[str, ...]]] = {
+    name: _IDX_ROLES if name == "idx" else ("archive",) for name in FORMATS
+}
+"""The files that each format consists of."""
+
+
+def check_roles(name: str, roles: Collection[str]) -> None:
+    """See that files of these roles are what the format `name` consists of.
+
+    Raises:
+        ConfigError: they are not, or there is no such format.
+    """
+    if name not in FORMATS:
+        raise ConfigError(f"format={name}: unknown; one of {', '.join(FORMATS)}")
+    if set(roles) != set(ROLES[name]):
+        raise ConfigError(
+            f"format={name}: expected the files {', '.join(ROLES[name])}, found {', '.join(roles)}"
+        )
+
+
+def _write_idx(
+    files: Mapping[str, Path], train: LabelledImages, test: LabelledImages, class_names: Sequence[str]
+) -> None:
+    del class_names
+    for part, examples in (("train", train), ("test", test)):
+        # A single channel has no axis of its own in these files.
+        images = examples.images[..., 0] if examples.images.shape[-1] == 1 else examples.images
+        idx.write(files[f"{part}_images"], images)
+        idx.write(files[f"{part}_labels"], examples.labels)
+
+
+def _write_cifar10(
+    files: Mapping[str, Path], train: LabelledImages, test: LabelledImages, class_names: Sequence[str]
+) -> None:
+    cifar.write_archive(files["archive"], train.images, train.labels, test.images, test.labels, class_names)
+
+
+Writer = Callable[[Mapping[str, Path], LabelledImages, LabelledImages, Sequence[str]], None]
+"""Writes a training and a test set, with the names of their classes, as raw files by role."""
+
+WRITERS: Final[Mapping[str, Writer]] = {"idx": _write_idx, "cifar10": _write_cifar10}
+"""How to write a data set, by its format's name: for the stand-ins."""

@@ -1,0 +1,169 @@
+"""The part of a file that has arrived: its bytes, running checksum and lock."""
+
+import errno
+import fcntl
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pipeline.core.errors import ConfigError
+from pipeline.core.files.atomic import atomic_write, sync_folder, write_text
+from pipeline.core.progress import Progress
+from pipeline.data.download.http import printable_validator
+
+PIECE_BYTES: Final = 1 << 18
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file that mirrors promise to have.
+
+    Attributes:
+        name: its plain name, on the mirrors and on disk.
+        bytes: its exact size.
+        sha256: its SHA-256 in 64 lower-case hexadecimal digits.
+
+    Raises:
+        ConfigError: the name has a folder in it, the size is not positive, or the checksum is malformed.
+    """
+
+    name: str
+    bytes: int
+    sha256: str
+
+    def __post_init__(self) -> None:
+        if self.name in {"", ".", ".."} or not re.fullmatch(r"[^/\\\x00-\x1f\x7f]+", self.name):
+            raise ConfigError(f"file name {self.name!r}: expected a plain name without a folder")
+        if self.bytes < 1:
+            raise ConfigError(f"{self.name}: bytes={self.bytes}: expected the file's size, at least 1")
+        if not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
+            raise ConfigError(
+                f"{self.name}: sha256={self.sha256!r}: expected 64 lower-case hexadecimal digits"
+            )
+
+
+class PartFile:
+    """The bytes that have arrived: their file, their running checksum, and what identifies their origin."""
+
+    def __init__(self, handle: io.FileIO, path: Path, file: RemoteFile, bar: Progress) -> None:
+        self.file = file
+        self.size = 0
+        self._handle = handle
+        self._path = path
+        self._record = _record_path(path)
+        self._bar = bar
+        self._hash = hashlib.sha256()
+        if os.fstat(handle.fileno()).st_size > file.bytes:
+            handle.truncate(0)
+        handle.seek(0)
+        while self.missing and (piece := handle.read(min(PIECE_BYTES, self.missing))):
+            self._count(piece)
+
+    @property
+    def missing(self) -> int:
+        """How many bytes are still to come."""
+        return self.file.bytes - self.size
+
+    @property
+    def sha256(self) -> str:
+        """The checksum of the bytes so far."""
+        return self._hash.hexdigest()
+
+    @property
+    def is_right(self) -> bool:
+        """Whether this is the whole file."""
+        return self.missing == 0 and self.sha256 == self.file.sha256
+
+    def append(self, piece: bytes) -> None:
+        """Write what came next."""
+        view = memoryview(piece)
+        while view:
+            view = view[self._handle.write(view) :]
+        self._count(piece)
+
+    def discard(self) -> None:
+        """Start from nothing."""
+        if self.size:
+            self._handle.truncate(0)
+            self._bar.advance(-self.size)
+        self.size = 0
+        self._hash = hashlib.sha256()
+
+    def remember(self, label: str, validator: str | None) -> None:
+        """Keep whose bytes come next, and what identifies this state of its file."""
+        write_text(self._record, json.dumps({"mirror": label, "validator": validator}))
+
+    def validator(self, label: str) -> str | None:
+        """What identified the file when its latest bytes came, if they came from that mirror."""
+        try:
+            record = json.loads(self._record.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return None  # never written, or damaged: the checksum is there for the rest
+        if not isinstance(record, dict) or record.get("mirror") != label:
+            return None
+        return printable_validator(record.get("validator"))
+
+    def move_to(self, destination: Path) -> None:
+        """Give the file its final name, at once and for good."""
+        os.fsync(self._handle.fileno())
+        self._record.unlink(missing_ok=True)
+        try:
+            self._path.replace(destination)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            # Another file system: copy, and let the copy appear as suddenly.
+            with self._path.open("rb") as part, atomic_write(destination) as copy:
+                shutil.copyfileobj(part, copy, PIECE_BYTES)
+            self._path.unlink()
+        sync_folder(destination.parent)
+
+    def _count(self, piece: bytes) -> None:
+        self._hash.update(piece)
+        self.size += len(piece)
+        self._bar.advance(len(piece))
+
+
+def is_complete(path: Path, file: RemoteFile) -> bool:
+    """Whether `path` holds the whole file, by size and checksum."""
+    if not path.is_file() or path.stat().st_size != file.bytes:
+        return False
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest() == file.sha256
+
+
+@contextmanager
+def locked_part(path: Path, report: Callable[[str], None]) -> Iterator[io.FileIO]:
+    """Open `path` for appending, as the only process (and thread) that does; an empty file does not stay."""
+    while True:
+        with path.open("a+b", buffering=0) as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                report(f"{path.name}: another process is fetching this file; waiting for it")
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            try:
+                is_current = os.path.samestat(os.fstat(handle.fileno()), path.stat())
+            except FileNotFoundError:
+                is_current = False
+            # Whoever held the lock may have given the file its final name, or taken it away.
+            if is_current:
+                try:
+                    yield handle
+                finally:
+                    if os.fstat(handle.fileno()).st_size == 0:
+                        path.unlink(missing_ok=True)
+                        _record_path(path).unlink(missing_ok=True)
+                return
+
+
+def _record_path(part: Path) -> Path:
+    return part.with_name(f"{part.name}.json")

@@ -1,0 +1,331 @@
+"""CIFAR-10 and CIFAR-100, the python and the binary version, from a tar, a tar.gz or a folder.
+
+The python version has pickled batches: dicts with "data", uint8 (rows, 3072), and lists of labels. The binary
+version has records of one label byte (CIFAR-100: coarse and fine) and 3,072 bytes of pixels. The pixels of an
+image are a red, a green and a blue plane of 32 by 32, each row by row. All batches of a part have the same
+number of rows.
+(A. Krizhevsky: Learning Multiple Layers of Features from Tiny Images, 2009.)
+"""
+
+import contextlib
+import tarfile
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from pipeline.core.descriptions import shorten
+from pipeline.core.errors import FormatError
+from pipeline.core.files import pickle_reader, pickle_writer
+from pipeline.core.files.arrays import NpyWriter, atomic_npy
+from pipeline.core.files.atomic import atomic_write, read_bytes
+from pipeline.data.formats.streams import one_ahead, open_stream
+from pipeline.data.formats.tar import read_members
+
+Array = np.ndarray[Any, Any]
+Part = Literal["train", "test"]
+
+IMAGE_SHAPE: Final = (32, 32, 3)
+"""Height, width, channels."""
+
+MAXIMUM_BATCH_BYTES: Final = 2**28
+"""The size past which a batch is refused; CIFAR-100's train batch has 155 MB."""
+
+_PLANE: Final = 32 * 32
+_PIXELS: Final = 3 * _PLANE
+_TRAIN_BATCHES: Final = 5
+_ROWS_AT_A_TIME: Final = 64  # what the caches hold, so that three passes over them cost little
+_PYTHON_FOLDER: Final = "cifar-10-batches-py"
+
+
+@dataclass(frozen=True)
+class _Version:
+    """Where an archive keeps its batches."""
+
+    folder: str
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+    is_binary: bool
+
+    def batches(self) -> dict[str, tuple[Part, int]]:
+        """Part and position of each batch, by its file's name."""
+        train: dict[str, tuple[Part, int]] = {name: ("train", index) for index, name in enumerate(self.train)}
+        return train | {name: ("test", index) for index, name in enumerate(self.test)}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A data set and which of its labels to read.
+
+    Attributes:
+        title: for messages.
+        label_key: of the labels in a python batch.
+        label_column: the label byte's place in a binary record.
+        label_columns: how many label bytes a binary record has.
+        versions: where the batches are.
+    """
+
+    title: str
+    label_key: str
+    label_column: int
+    label_columns: int
+    versions: tuple[_Version, ...]
+
+
+_VERSIONS_10: Final = (
+    _Version(_PYTHON_FOLDER, tuple(f"data_batch_{n}" for n in range(1, 6)), ("test_batch",), is_binary=False),
+    _Version(
+        "cifar-10-batches-bin",
+        tuple(f"data_batch_{n}.bin" for n in range(1, 6)),
+        ("test_batch.bin",),
+        is_binary=True,
+    ),
+)
+_VERSIONS_100: Final = (
+    _Version("cifar-100-python", ("train",), ("test",), is_binary=False),
+    _Version("cifar-100-binary", ("train.bin",), ("test.bin",), is_binary=True),
+)
+
+CIFAR10: Final = Variant("CIFAR-10", "labels", 0, 1, _VERSIONS_10)
+CIFAR100_FINE: Final = Variant("CIFAR-100", "fine_labels", 1, 2, _VERSIONS_100)
+CIFAR100_COARSE: Final = Variant("CIFAR-100", "coarse_labels", 0, 2, _VERSIONS_100)
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where a part goes.
+
+    Attributes:
+        images: .npy file, uint8 (count, 32, 32, 3).
+        labels: .npy file, uint8 (count,).
+        count: how many images to expect; None for any number.
+    """
+
+    images: Path
+    labels: Path
+    count: int | None = None
+
+
+@dataclass(frozen=True)
+class _Batch:
+    place: str  # its name in messages
+    part: Part
+    index: int
+    pixels: Array  # uint8 (rows, 3072)
+    labels: Array  # integers (rows,)
+
+
+_Member = tuple[_Version, str, str, bytes]  # which of its version's batches, its place, what it holds
+
+
+@dataclass(frozen=True)
+class _Output:
+    rows: int  # of a batch
+    images: NpyWriter
+    labels: NpyWriter
+
+
+def parse_into(
+    source: Path, variant: Variant, *, train: Destination, test: Destination, class_count: int
+) -> None:
+    """Copy images and labels into .npy files, one batch at a time, in whatever order the archive has them.
+
+    Args:
+        source: a tar, a tar.gz, or a folder that holds the batches or the archive's own folder.
+        variant: what to read.
+        train: where the training part goes.
+        test: where the test part goes.
+        class_count: labels run from 0 to one less; at most 256.
+
+    Raises:
+        FormatError: it is no such archive, damaged, lacks a batch, or has other counts, shapes or labels.
+        PipelineError: it is missing or cannot be read, or a destination cannot be written.
+    """
+    destinations: Mapping[Part, Destination] = {"train": train, "test": test}
+    outputs: dict[Part, _Output] = {}
+    with contextlib.ExitStack() as stack:
+        for batch, batches in _batches(source, variant):
+            _check_labels(batch.labels, batch.place, class_count)
+            rows = len(batch.labels)
+            if batch.part not in outputs:
+                # The first batch tells the size of all.
+                count = rows * batches
+                destination = destinations[batch.part]
+                if destination.count not in (None, count):
+                    raise FormatError(
+                        f"{batch.place}: expected {destination.count:,} {batch.part} images, "
+                        f"found {rows:,} in each of {batches} batches"
+                    )
+                outputs[batch.part] = _Output(
+                    rows,
+                    stack.enter_context(atomic_npy(destination.images, (count, *IMAGE_SHAPE), np.uint8)),
+                    stack.enter_context(atomic_npy(destination.labels, (count,), np.uint8)),
+                )
+            output = outputs[batch.part]
+            if rows != output.rows:
+                raise FormatError(
+                    f"{batch.place}: expected {output.rows:,} rows as in the other batches, found {rows:,}"
+                )
+            output.labels.write_rows(batch.index * rows, batch.labels.astype(np.uint8))
+            for start, images in _interleaved(batch.pixels):
+                output.images.write_rows(batch.index * rows + start, images)
+
+
+def _interleaved(pixels: Array) -> Iterator[tuple[int, Array]]:
+    """Planes (rows, 3072) as images, 64 at a time in one buffer, with the row of the first of them."""
+    buffer = np.empty((_ROWS_AT_A_TIME, _PLANE, 3), np.uint8)
+    for start in range(0, len(pixels), _ROWS_AT_A_TIME):
+        planes = pixels[start : start + _ROWS_AT_A_TIME]
+        images = buffer[: len(planes)]
+        for channel in range(3):
+            images[:, :, channel] = planes[:, channel * _PLANE : (channel + 1) * _PLANE]
+        yield start, images.reshape(-1, *IMAGE_SHAPE)
+
+
+def _batches(source: Path, variant: Variant) -> Iterator[tuple[_Batch, int]]:
+    """Every batch, and how many its part has."""
+    members = one_ahead(
+        _folder_members(source, variant) if source.is_dir() else _archive_members(source, variant)
+    )
+    seen: dict[_Version, set[str]] = {}
+    for version, name, place, data in members:
+        seen.setdefault(version, set()).add(name)
+        if len(seen) > 1:
+            raise FormatError(f"{place}: expected the python or the binary version, found both")
+        part, index = version.batches()[name]
+        pixels, labels = (_binary if version.is_binary else _pickled)(data, place, variant)
+        yield _Batch(place, part, index, pixels, labels), len(getattr(version, part))
+    version = next(iter(seen), variant.versions[0])
+    missing = [name for name in version.batches() if name not in seen.get(version, ())]
+    if missing:
+        raise FormatError(f"{source}: expected {variant.title}, found no {version.folder}/{missing[0]}")
+
+
+def _archive_members(source: Path, variant: Variant) -> Generator[_Member, None, None]:
+    names = {
+        f"{version.folder}/{name}": (version, name)
+        for version in variant.versions
+        for name in version.batches()
+    }
+    with open_stream(source) as stream:
+        for member, data in read_members(stream, names, maximum_bytes=MAXIMUM_BATCH_BYTES):
+            yield *names[member], f"{source}: {member}", data
+
+
+def _folder_members(source: Path, variant: Variant) -> Generator[_Member, None, None]:
+    for version in variant.versions:
+        for name in version.batches():
+            for path in (source / version.folder / name, source / name):
+                if path.is_file():
+                    yield version, name, str(path), read_bytes(path, maximum_bytes=MAXIMUM_BATCH_BYTES)
+                    break
+
+
+def _pickled(data: bytes, place: str, variant: Variant) -> tuple[Array, Array]:
+    batch = pickle_reader.restricted_loads(data, name=place)
+    if not isinstance(batch, dict) or not {"data", variant.label_key} <= batch.keys():
+        found = f"the keys {shorten(', '.join(batch))}" if isinstance(batch, dict) else type(batch).__name__
+        raise FormatError(f"{place}: expected a dict with data and {variant.label_key}, found {found}")
+    pixels = batch["data"]
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape[1:] != (_PIXELS,):
+        found = f"{pixels.dtype} {pixels.shape}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
+        raise FormatError(f"{place}: expected data as uint8 (rows, {_PIXELS}), found {found}")
+    labels = batch[variant.label_key]
+    if isinstance(labels, list) and all(type(label) is int and abs(label) < 2**31 for label in labels):
+        labels = np.array(labels, np.int64)
+    if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu" or labels.ndim != 1:
+        raise FormatError(f"{place}: expected {variant.label_key} as a list of integers, found another thing")
+    if len(labels) != len(pixels):
+        raise FormatError(f"{place}: {len(pixels):,} images but {len(labels):,} {variant.label_key}")
+    return pixels, labels
+
+
+def _binary(data: bytes, place: str, variant: Variant) -> tuple[Array, Array]:
+    record = variant.label_columns + _PIXELS
+    if len(data) % record:
+        raise FormatError(f"{place}: expected records of {record:,} bytes, found {len(data):,} bytes")
+    records = np.frombuffer(data, np.uint8).reshape(-1, record)
+    return records[:, variant.label_columns :], records[:, variant.label_column]
+
+
+def _check_labels(labels: Array, place: str, class_count: int) -> None:
+    if len(labels) == 0:
+        raise FormatError(f"{place}: expected images, found none")
+    wrong = np.flatnonzero((labels < 0) | (labels >= class_count))
+    if len(wrong):
+        raise FormatError(
+            f"{place}: expected labels from 0 to {class_count - 1}, "
+            f"found {labels[wrong[0]]} in row {wrong[0]:,}"
+        )
+
+
+def write_archive(
+    path: Path,
+    train_images: Array,
+    train_labels: Array,
+    test_images: Array,
+    test_labels: Array,
+    class_names: Sequence[str],
+) -> None:
+    """Write CIFAR-10's python version as a plain tar, its bytes a function of the arguments alone; atomic.
+
+    Args:
+        path: the file to write.
+        train_images: uint8 (count, 32, 32, 3); the count a multiple of five, for as many batches.
+        train_labels: (count,), from 0.
+        test_images: uint8 (count, 32, 32, 3).
+        test_labels: (count,), from 0.
+        class_names: one for each label.
+
+    Raises:
+        ValueError: shapes, types or counts are others.
+        PipelineError: the disk is full, the folder read-only and the like.
+    """
+    for images, labels in ((train_images, train_labels), (test_images, test_labels)):
+        if images.dtype != np.uint8 or images.shape != (len(labels), *IMAGE_SHAPE):
+            raise ValueError(f"{len(labels)} labels for images of {images.dtype} {images.shape}")
+    if len(train_labels) % _TRAIN_BATCHES:
+        raise ValueError(f"{len(train_labels)} images do not make {_TRAIN_BATCHES} equal batches")
+    rows = len(train_labels) // _TRAIN_BATCHES
+    meta = {"num_cases_per_batch": rows, "label_names": list(class_names), "num_vis": _PIXELS}
+    with atomic_write(path) as file:
+
+        def add(name: str, value: object) -> None:
+            data = pickle_writer.dumps(value, for_python2=True)
+            file.write(_tar_header(f"{_PYTHON_FOLDER}/{name}", len(data)))
+            file.write(data)
+            file.write(bytes(-len(data) % tarfile.BLOCKSIZE))
+
+        add("batches.meta", meta)
+        for batch in range(_TRAIN_BATCHES):
+            part = slice(batch * rows, (batch + 1) * rows)
+            title = f"training batch {batch + 1} of {_TRAIN_BATCHES}"
+            value = _batch_value(title, train_images[part], train_labels[part], class_names, part.start)
+            add(f"data_batch_{batch + 1}", value)
+        add("test_batch", _batch_value("testing batch 1 of 1", test_images, test_labels, class_names, 0))
+        file.write(bytes(2 * tarfile.BLOCKSIZE))
+        file.write(bytes(-file.tell() % tarfile.RECORDSIZE))
+
+
+def _tar_header(name: str, size: int) -> bytes:
+    header = tarfile.TarInfo(name)  # owner 0, date 0, mode 644
+    header.size = size
+    return header.tobuf(tarfile.USTAR_FORMAT, "ascii", "strict")
+
+
+def _batch_value(
+    title: str, images: Array, labels: Array, class_names: Sequence[str], first: int
+) -> dict[str, object]:
+    planes = images.reshape(len(images), _PLANE, 3).transpose(0, 2, 1).reshape(len(images), _PIXELS)
+    numbers = [int(label) for label in labels]
+    return {
+        "batch_label": title,
+        "labels": numbers,
+        "data": planes,
+        "filenames": [
+            f"{class_names[label].replace(' ', '_')}_s_{row:06d}.png"
+            for row, label in enumerate(numbers, start=first)
+        ],
+    }

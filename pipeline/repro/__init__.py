@@ -1,0 +1,1 @@
+"""DVC from outside: jobs side by side, lock files, clones, differences between commits."""

@@ -1,0 +1,260 @@
+"""The pipeline once more, from nothing: HEAD cloned into a temporary folder, and `dvc repro` there.
+
+Nothing of this machine's but its interpreter, its libraries and its processor takes part: no cache, no run
+cache, no remote, no configuration of DVC's but the committed one, and no code but the clone's own.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pipeline.core import runtime
+from pipeline.core.errors import PipelineError
+from pipeline.repro.jobs import dvc
+
+# Variables of these programs could bring results, code or settings with them.
+_FOREIGN: Final = ("DVC_", "GIT_", "HYDRA_", "PIPELINE_")
+# Where the official data come from, and how many processes search: no bearing on any bit.
+_KEPT: Final = frozenset({"PIPELINE_MIRROR", "PIPELINE_WORKERS"})
+_PYTHON: Final = frozenset({"PYTHONHOME", "PYTHONSAFEPATH", "PYTHONSTARTUP", "PYTHONINSPECT"})
+# Bytes as they are committed, and nobody's hooks.
+_GIT_SETTINGS: Final = ("core.autocrlf=false", "core.eol=lf", "core.hooksPath=/dev/null")
+_TOLD_LINES: Final = 20
+_SECONDS_TO_END: Final = 10.0
+
+_LOOK: Final = """
+import json, pipeline
+from pipeline.core import runtime
+print(json.dumps({"package": pipeline.__file__, "doubts": runtime.doubts()}))
+"""
+
+
+@dataclass(frozen=True)
+class Clone:
+    """A fresh clone, and how to run programs in it.
+
+    Attributes:
+        root: its folder with dvc.yaml.
+        folder: all that was made for it is in here.
+        commit: the commit that is checked out.
+        environment: variables for programs that run there.
+    """
+
+    root: Path
+    folder: Path
+    commit: str
+    environment: Mapping[str, str]
+
+    def doubts(self, tier: str) -> list[str]:
+        """What a stage of the clone would say of a runtime tier on this machine.
+
+        Raises:
+            PipelineError: another package than the clone's own would run.
+        """
+        printed = _output(
+            [sys.executable, "-c", _LOOK], self.root, {**self.environment, runtime.VARIABLE: tier}
+        )
+        seen = json.loads(printed)
+        if not Path(seen["package"]).resolve().is_relative_to(self.root.resolve()):
+            raise PipelineError(
+                f"the stages would run {Path(seen['package']).parent} instead of the clone's own package in"
+                f" {self.root}; nothing was verified"
+            )
+        return list(seen["doubts"])
+
+    def stages(self) -> list[str]:
+        """The stages that its dvc.yaml defines, such as ``train@mnist_two_layer``."""
+        return _output(dvc("stage", "list", "--name-only"), self.root, self.environment).split()
+
+
+def git(root: Path, *arguments: str) -> bytes:
+    """What git prints in `root`, the environment's own repository aside.
+
+    Raises:
+        PipelineError: it fails, or there is no git; with its last line.
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return _run(["git", *arguments], root, environment)
+
+
+@contextlib.contextmanager
+def fresh_clone(root: Path, *, keep: bool = False) -> Iterator[Clone]:
+    """Clone HEAD of the checkout `root` into a temporary folder.
+
+    Args:
+        root: a checkout.
+        keep: leave the folder there in the end.
+
+    Raises:
+        PipelineError: `root` has no git repository or no commit, or git fails.
+    """
+    try:
+        top = Path(os.fsdecode(git(root, "rev-parse", "--show-toplevel").rstrip(b"\n")))
+        commit = git(root, "rev-parse", "--verify", "HEAD").decode().strip()
+    except PipelineError as error:
+        raise PipelineError(f"verify clones the last commit of {root}, and there is none: {error}") from None
+    inside = root.resolve().relative_to(top.resolve())
+    base = Path(tempfile.mkdtemp(prefix="pipeline-verify-"))
+    try:
+        clone = base / "clone"
+        settings = [part for setting in _GIT_SETTINGS for part in ("-c", setting)]
+        # No links into the repository that is cloned, shallow or not.
+        git(
+            base,
+            *(*settings, "clone", "--quiet", "--no-hardlinks", "--no-checkout", "--template="),
+            *(str(top), str(clone)),
+        )
+        git(clone, *settings, "checkout", "--quiet", "--detach", commit)
+        _isolate(clone / inside)
+        yield Clone(clone / inside, base, commit, _environment(base, clone / inside))
+    finally:
+        if not keep:
+            shutil.rmtree(base, ignore_errors=True)
+
+
+def _isolate(root: Path) -> None:
+    """Give a clone a cache of its own, whatever the committed configuration says."""
+    folder = root / ".dvc"
+    folder.mkdir(exist_ok=True)
+    (folder / "config.local").write_text(
+        f"[cache]\n    dir = {folder / 'cache'}\n    type = copy\n[core]\n    analytics = false\n", "utf-8"
+    )
+
+
+def _environment(base: Path, root: Path) -> dict[str, str]:
+    programs, python = base / "bin", base / "bin" / "python"
+    programs.mkdir()
+    # dvc.yaml says `python`; a link to the interpreter would not find the packages of its environment.
+    python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n', "utf-8")
+    python.chmod(0o755)
+    variables = {
+        name: value
+        for name, value in runtime.environment_before().items()
+        if name in _KEPT or not (name.startswith(_FOREIGN) or name in _PYTHON)
+    }
+    paths = [str(root), *filter(None, [variables.get("PYTHONPATH")])]
+    return {
+        **variables,
+        "PATH": f"{programs}{os.pathsep}{variables.get('PATH', os.defpath)}",
+        # Before the package that an editable installation names.
+        "PYTHONPATH": os.pathsep.join(paths),
+        "DVC_GLOBAL_CONFIG_DIR": str(base / "none"),
+        "DVC_SYSTEM_CONFIG_DIR": str(base / "none"),
+        "DVC_SITE_CACHE_DIR": str(base / "site"),
+        "DVC_NO_ANALYTICS": "1",
+    }
+
+
+def reproduce(
+    clone: Clone, made: Collection[str], targets: Sequence[str], started: Callable[[str], None]
+) -> list[str]:
+    """Run `dvc repro` in a clone, without its dvc.lock and what that says that the stages have made.
+
+    Args:
+        clone: from `fresh_clone`.
+        made: the outputs in the committed dvc.lock.
+        targets: stages to make, with what they need; none for all.
+        started: called with the name of each stage when it begins.
+
+    Returns:
+        The stages that ran, in their order.
+
+    Raises:
+        PipelineError: a stage fails, or DVC took a result from somewhere. What the run said is in
+            ``repro.log`` in the clone's folder.
+    """
+    for path in ("dvc.lock", *made):
+        (clone.root / path).unlink(missing_ok=True)
+    log = clone.folder / "repro.log"
+    command = dvc("repro", "--no-run-cache", "--no-commit", *targets)
+    ran: list[str] = []
+    skipped: list[str] = []
+    last: deque[str] = deque(maxlen=_TOLD_LINES)
+    with (
+        log.open("w", encoding="utf-8") as copy,
+        _ended(
+            # In a group of its own, so that all of it can be ended.
+            subprocess.Popen(  # noqa: S603  (dvc, on a clone of this very repository)
+                command,
+                cwd=clone.root,
+                env=dict(clone.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+                start_new_session=True,
+            )
+        ) as process,
+    ):
+        for line in process.stdout or ():
+            copy.write(line)
+            if line.strip():
+                last.append(line.rstrip())
+            if match := re.match(r"Running stage '(.+)':", line):
+                ran.append(match[1])
+                started(match[1])
+            elif match := re.match(r"Stage '(.+)' (?:is cached|didn't change)", line):
+                skipped.append(match[1])
+    if process.returncode:
+        where = f"{ran[-1]} failed" if ran else "dvc repro failed"
+        raise PipelineError(f"{where} in the clone:\n" + "\n".join(f"  {line}" for line in last))
+    if skipped:
+        raise PipelineError(f"{skipped[0]} was not run anew in the clone; nothing was verified")
+    return ran
+
+
+@contextlib.contextmanager
+def _ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """A process that is over, with all that it started, when the block is."""
+    try:
+        yield process
+        process.wait()
+    finally:
+        # The group can outlive its leader.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGINT if process.poll() is None else signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_SECONDS_TO_END)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _output(command: Sequence[str], root: Path, environment: Mapping[str, str]) -> str:
+    return _run(command, root, environment).decode("utf-8", "replace")
+
+
+def _run(command: Sequence[str], root: Path, environment: Mapping[str, str]) -> bytes:
+    """What a program writes to stdout.
+
+    Raises:
+        PipelineError: it is not there, or fails; with its last line.
+    """
+    try:
+        done = subprocess.run(  # noqa: S603  (git, dvc or Python, with arguments of our own)
+            command, cwd=root, env=dict(environment), capture_output=True, check=False
+        )
+    except FileNotFoundError:
+        raise PipelineError(f"{command[0]} is not installed") from None
+    if done.returncode:
+        said = (done.stderr or done.stdout).decode("utf-8", "replace").strip().splitlines() or [
+            "no reason given"
+        ]
+        raise PipelineError(f"{shlex.join(command[:3])} … failed: {said[-1]}")
+    return done.stdout

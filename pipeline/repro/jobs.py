@@ -1,0 +1,319 @@
+"""Stages of the pipeline side by side: which may run when, in processes of DVC's own.
+
+DVC runs one stage at a time, but several of its processes may work in one checkout: each waits for the lock
+of the checkout, lets go of it while a stage's command runs, and takes it again to write dvc.lock. What DVC
+does not do then is to order the stages; that is done here, from the graph that it prints.
+"""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import IO
+
+from pipeline.core.errors import PipelineError
+
+Graph = Mapping[str, Sequence[str]]
+"""Stage -> the stages that it needs the outputs of."""
+
+_GRACE_SECONDS = 10
+_NODE = re.compile(r'"([^"]+)";')
+_EDGE = re.compile(r'"([^"]+)" -> "([^"]+)";')
+_FAILED = re.compile(r"failed to reproduce '([^']+)'")
+
+
+@dataclass(frozen=True)
+class Job:
+    """Stages that one process runs, one after the other.
+
+    Attributes:
+        stages: in the order of their running.
+        after: the jobs that have to have ended before, by the last of their stages.
+        is_wide: whether it uses all cores by itself, and so runs alone.
+    """
+
+    stages: tuple[str, ...]
+    after: frozenset[str]
+    is_wide: bool = False
+
+    @property
+    def name(self) -> str:
+        """What tells it from other jobs: its last stage."""
+        return self.stages[-1]
+
+    @property
+    def title(self) -> str:
+        """The item that all its stages belong to, say an experiment, or else its last stage."""
+        items = {stage.partition("@")[2] for stage in self.stages}
+        return items.pop() or self.name if len(items) == 1 else self.name
+
+
+def read_graph(text: str) -> dict[str, list[str]]:
+    """The graph that ``dvc dag --dot`` prints."""
+    graph: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        if match := _EDGE.fullmatch(line.strip()):
+            graph.setdefault(match[2], []).append(match[1])
+        elif match := _NODE.fullmatch(line.strip()):
+            graph.setdefault(match[1], [])
+    return {stage: [before for before in graph if before in needs] for stage, needs in graph.items()}
+
+
+def needed_for(graph: Graph, targets: Iterable[str]) -> dict[str, list[str]]:
+    """The part of a graph that `targets` need, themselves included.
+
+    Raises:
+        PipelineError: there is no such stage.
+    """
+    kept: set[str] = set()
+    left = list(targets)
+    while left:
+        stage = left.pop()
+        if stage not in graph:
+            raise PipelineError(f"{stage}: no such stage in dvc.yaml; `dvc stage list` shows them")
+        if stage not in kept:
+            kept.add(stage)
+            left += graph[stage]
+    return {stage: list(needs) for stage, needs in graph.items() if stage in kept}
+
+
+def serial_order(graph: Graph) -> list[str]:
+    """The order in which ``dvc repro`` runs the stages: that of dvc.yaml, but what is needed comes before."""
+    order: dict[str, None] = {}
+
+    def visit(stage: str) -> None:
+        if stage not in order:
+            for before in graph[stage]:
+                visit(before)
+            order[stage] = None
+
+    for stage in graph:
+        visit(stage)
+    return list(order)
+
+
+def jobs_of(graph: Graph, wide: Collection[str] = ()) -> list[Job]:
+    """The stages of a graph as few jobs: what could not run side by side anyway is one.
+
+    A stage joins the job of the only stage that it waits for, where no other stage could. A first stage that
+    only one other waits for joins that one, unless there are two such, which had better run side by side.
+
+    Args:
+        graph: the stages.
+        wide: those that use all cores by themselves: each is a job of its own.
+    """
+    order = serial_order(graph)
+    waits = _without_detours(graph, order)
+    followers: dict[str, list[str]] = {stage: [] for stage in order}
+    for stage in order:
+        for before in waits[stage]:
+            followers[before].append(stage)
+    jobs: dict[str, list[str]] = {}  # by each of their stages
+    for stage in order:
+        only = waits[stage] if len(waits[stage]) == 1 else []
+        joined = [one for one in only if sum(len(waits[each]) == 1 for each in followers[one]) == 1]
+        if not only:
+            joined = [one for one in waits[stage] if not waits[one] and followers[one] == [stage]]
+        is_alone = len(joined) != 1 or stage in wide or joined[0] in wide
+        jobs[stage] = [stage] if is_alone else jobs[joined[0]]
+        if not is_alone:
+            jobs[stage].append(stage)
+    return [
+        Job(
+            tuple(job),
+            frozenset(jobs[one][-1] for each in job for one in waits[each] if jobs[one] is not job),
+            is_wide=stage in wide,
+        )
+        for stage, job in jobs.items()
+        if job[-1] == stage
+    ]
+
+
+def _without_detours(graph: Graph, order: Sequence[str]) -> dict[str, list[str]]:
+    """For each stage those that it waits for, less those that another of them waits for itself."""
+    before: dict[str, set[str]] = {}
+    for stage in order:
+        before[stage] = set(graph[stage]).union(*(before[one] for one in graph[stage]))
+    return {
+        stage: [one for one in graph[stage] if not any(one in before[other] for other in graph[stage])]
+        for stage in order
+    }
+
+
+def run(
+    jobs: Sequence[Job],
+    command: Callable[[Job], Sequence[str]],
+    *,
+    count: int,
+    weights: Mapping[str, float],
+    root: Path,
+    environment: Callable[[Job], Mapping[str, str]],
+    report: Callable[[str], None],
+) -> None:
+    """Run jobs in processes, at most `count` at a time, the heaviest of those that may run first.
+
+    A wide job waits until nothing else is left to run beside it, and then runs alone. After the first failure
+    no further job is started; an interrupt ends the processes and what they started.
+
+    Args:
+        jobs: what `jobs_of` gives.
+        command: the command line of a job.
+        count: how many at a time.
+        weights: how long the stages take, in any unit; 0 for those that are not in it.
+        root: the folder in which they run.
+        environment: of a job's process.
+        report: takes the lines that they print, each with its job's title before it.
+
+    Raises:
+        PipelineError: a job failed; says which stage.
+        OSError: `report` raised it; as after an interrupt, nothing is left running.
+    """
+    waiting, running, done = list(jobs), dict[str, _Process](), set[str]()
+    ended: SimpleQueue[Job] = SimpleQueue()
+    failed: list[str] = []
+    heavy = _rest(jobs, weights)
+    is_alone = False
+    try:
+        while running or (waiting and not failed):
+            ready = [job for job in waiting if job.after <= done and not failed]
+            ready.sort(key=lambda job: (job.is_wide, -heavy[job.name]))
+            for job in ready:
+                if running and (job.is_wide or is_alone or len(running) == count):
+                    break
+                is_alone = job.is_wide
+                waiting.remove(job)
+                # Known before it starts, so that a signal from then on ends it too.
+                running[job.name] = _Process(job, report, ended)
+                running[job.name].start(command(job), root, environment(job))
+            job = ended.get()
+            process = running[job.name]
+            if process.unheard is not None:
+                raise process.unheard
+            del running[job.name]
+            if process.wait():
+                failed.append(process.failed_stage)
+            done.add(job.name)
+    finally:
+        _end(running.values())
+    if failed:
+        left = f"; {len(waiting)} more were not started" if waiting else ""
+        raise PipelineError(f"{' and '.join(failed)} failed (see above){left}")
+
+
+def _rest(jobs: Sequence[Job], weights: Mapping[str, float]) -> dict[str, float]:
+    """The weight of each job and of the heaviest that waits for it, and so on to the end."""
+    rest: dict[str, float] = {}
+
+    def weigh(job: Job) -> float:
+        if job.name not in rest:
+            own = sum(weights.get(stage, 0) for stage in job.stages)
+            rest[job.name] = own + max((weigh(other) for other in jobs if job.name in other.after), default=0)
+        return rest[job.name]
+
+    for job in jobs:
+        weigh(job)
+    return rest
+
+
+class _Process:
+    """A running job, whose lines a thread passes on.
+
+    Attributes:
+        failed_stage: the one that failed, once one has.
+        unheard: what hindered `report`: a terminal that has gone, a full disk.
+    """
+
+    def __init__(self, job: Job, report: Callable[[str], None], ended: "SimpleQueue[Job]") -> None:
+        self._job, self._report, self._ended = job, report, ended
+        self.failed_stage = job.name
+        self.unheard: OSError | None = None
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self, command: Sequence[str], root: Path, environment: Mapping[str, str]) -> None:
+        """Start it in `root`."""
+        # A group of its own, so that all that it starts can be ended with it.
+        self._process = subprocess.Popen(  # noqa: S603  (DVC, with stages of the checkout's dvc.yaml)
+            command,
+            cwd=root,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        threading.Thread(target=self._pass_on, args=(self._process.stdout,), daemon=True).start()
+
+    def _pass_on(self, output: IO[str]) -> None:
+        try:
+            with output as lines:
+                for line in lines:
+                    if match := _FAILED.search(line):
+                        self.failed_stage = match[1]
+                    if line.strip():
+                        self._report(f"{self._job.title} | {line.rstrip()}")
+        except OSError as error:
+            self.unheard = error
+        finally:
+            # Whatever happens, `run` waits for this.
+            self._ended.put(self._job)
+
+    def wait(self, seconds: float | None = None) -> int:
+        """The exit code; subprocess.TimeoutExpired if there is none after so long."""
+        return 0 if self._process is None else self._process.wait(seconds)
+
+    def send(self, number: int) -> None:
+        """Send a signal to the process and all that it started."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+
+
+def _end(processes: Iterable[_Process]) -> None:
+    """End what still runs: as an interrupt from the keyboard does, so that DVC cleans up; else by force."""
+    left = list(processes)
+    for process in left:
+        process.send(signal.SIGINT)
+    for process in left:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_GRACE_SECONDS)
+        process.send(signal.SIGKILL)
+        process.wait()
+
+
+def dvc(*arguments: str) -> list[str]:
+    """The command line of DVC, that of this interpreter's environment."""
+    return [sys.executable, "-m", "dvc", *arguments]
+
+
+def stages_in(lock: str) -> list[str]:
+    """The stages in the text of a dvc.lock, in its order."""
+    return [_name(block) for block in _blocks(lock)[1]]
+
+
+def in_order(lock: str, order: Sequence[str]) -> str:
+    """The text of a dvc.lock with its stages in this order; those that are not in it come last.
+
+    DVC appends a stage that is new in dvc.lock, so that otherwise their order would tell which ended first.
+    """
+    head, blocks = _blocks(lock)
+    places = {stage: place for place, stage in enumerate(order)}
+    return head + "".join(sorted(blocks, key=lambda block: places.get(_name(block), len(places))))
+
+
+def _blocks(lock: str) -> tuple[str, list[str]]:
+    """What stands before the stages, and the lines of each stage."""
+    head, title, body = lock.partition("stages:\n")
+    return head + title, [block for block in re.split(r"(?m)^(?=  \S)", body) if block]
+
+
+def _name(block: str) -> str:
+    return block.partition("\n")[0].strip().rstrip(":").strip("'\"")

@@ -1,0 +1,104 @@
+"""What dvc.lock records of each stage."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from omegaconf import OmegaConf
+
+from pipeline.core.descriptions import shorten
+from pipeline.core.errors import FormatError
+
+_NUMERIC_STAGE: Final = "train"
+
+
+# ------------------------------------------------------------------------------------- what dvc.lock says
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What dvc.lock says of one stage.
+
+    Attributes:
+        command: what was run.
+        inputs: path -> hash.
+        parameters: file -> key -> value.
+        outputs: path -> hash.
+    """
+
+    command: str
+    inputs: Mapping[str, str]
+    parameters: Mapping[str, Mapping[str, Any]]
+    outputs: Mapping[str, str]
+
+
+Lock = Mapping[str, Recorded]
+"""Stage -> what was recorded of it, in the order of the file."""
+
+
+def read_lock(text: str, name: str = "dvc.lock") -> dict[str, Recorded]:
+    """The stages in the text of a dvc.lock.
+
+    Raises:
+        FormatError: it is something else; the message calls it `name`.
+    """
+    try:
+        lock: Any = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
+        return {
+            stage: Recorded(
+                command=str(entry["cmd"]),
+                inputs=_hashes(entry.get("deps", [])),
+                parameters=dict(entry.get("params", {})),
+                outputs=_hashes(entry.get("outs", [])),
+            )
+            for stage, entry in (lock.get("stages") or {}).items()
+        }
+    # A YAML parser's complaints have many classes, and so have those of what is built otherwise.
+    except Exception as error:
+        raise FormatError(
+            f"{name}: not what DVC writes: {shorten(str(error) or type(error).__name__)}"
+        ) from error
+
+
+def _hashes(entries: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    return {str(entry["path"]): str(entry[entry.get("hash", "md5")]) for entry in entries}
+
+
+def makers(lock: Lock) -> dict[str, str]:
+    """Output -> the stage that makes it."""
+    return {output: stage for stage, recorded in lock.items() for output in recorded.outputs}
+
+
+def needed(lock: Lock, stages: Collection[str]) -> set[str]:
+    """`stages` and all those whose outputs they need; stages that are not in the lock stand alone."""
+    made_by = makers(lock)
+    found: set[str] = set()
+    waiting = list(stages)
+    while waiting:
+        stage = waiting.pop()
+        if stage in found:
+            continue
+        found.add(stage)
+        if stage in lock:
+            paths = (*lock[stage].inputs, *lock[stage].parameters)
+            waiting += [made_by[path] for path in paths if path in made_by]
+    return found
+
+
+def numeric_stages(lock: Lock, experiments: Collection[str]) -> set[str]:
+    """Stages whose outputs hang on the numeric environment: training these, and all that follows from it.
+
+    Not those before: fetch, parse and compose only move bytes, and split draws integers, adds up integers,
+    and else only divides and takes roots, which every processor rounds alike.
+    """
+    made_by = makers(lock)
+    found = {f"{_NUMERIC_STAGE}@{experiment}" for experiment in experiments} & set(lock)
+    while True:
+        more = {
+            stage
+            for stage, recorded in lock.items()
+            if any(made_by.get(path) in found for path in (*recorded.inputs, *recorded.parameters))
+        }
+        if more <= found:
+            return found
+        found |= more

@@ -1,0 +1,164 @@
+"""A Dask cluster, by the address of its scheduler."""
+
+import logging
+import queue
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Final, Self
+
+from pipeline.core.errors import PipelineError, UsageError
+from pipeline.search.engines import Ended
+
+_TIMEOUT_SECONDS: Final = 20
+_POLL_SECONDS: Final = 1.0
+
+
+class DaskCluster:
+    """The workers that a scheduler has, and those that join it later.
+
+    Args:
+        address: of the scheduler, such as ``tcp://127.0.0.1:8786``.
+    """
+
+    name = "dask"
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._client: Any = None
+        self._ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._threads = 0
+        self._counted_at = -float("inf")
+
+    @property
+    def window(self) -> int:
+        """Twice what all workers run at a time, and some for the way there and back."""
+        now = time.monotonic()
+        if now - self._counted_at > _POLL_SECONDS:
+            self._counted_at = now
+            with self._asking():
+                self._threads = sum(self._client.nthreads().values())
+        return 2 * max(self._threads, 1) + 2
+
+    def submit(self, function: Callable[[Any], Any], item: object) -> Any:  # noqa: ANN401  (a Dask future)
+        """Hand it to the scheduler."""
+        with self._asking():
+            future = self._client.submit(function, item, pure=False)
+        future.add_done_callback(self._ended.put)
+        return future
+
+    def wait(self) -> Sequence[Ended]:
+        """Those that have ended.
+
+        Raises:
+            PipelineError: the scheduler is lost, or what a function raised is one.
+        """
+        done = [self._next()]
+        while not self._ended.empty():
+            done.append(self._ended.get())
+        if lost := next((each for each in done if each.status == "cancelled"), None):
+            raise self._lost(lost.status)
+        with self._asking():
+            return self._outcomes(done)
+
+    def _outcomes(self, done: Sequence[Any]) -> list[Ended]:
+        from distributed.scheduler import KilledWorker  # noqa: PLC0415  (an extra)
+
+        finished = [each for each in done if each.status == "finished"]
+        try:
+            # Together: each would be a round trip of its own.
+            results = dict(zip(finished, self._client.gather(finished), strict=True))
+        except KilledWorker:
+            # A result went with its worker, and so did those that were to work it out again.
+            results = {}
+        return [Ended(each, results[each]) if each in results else self._outcome(each) for each in done]
+
+    def _outcome(self, future: Any) -> Ended:  # noqa: ANN401  (a Dask future)
+        from distributed.scheduler import KilledWorker  # noqa: PLC0415  (an extra)
+
+        error = future.exception()
+        if error is None:
+            return Ended(future, future.result())
+        if isinstance(error, KilledWorker):
+            return Ended(future, died=True)
+        if isinstance(error, PipelineError):
+            raise error
+        raise PipelineError(_unable(error))
+
+    def _next(self) -> Any:  # noqa: ANN401  (a Dask future)
+        while True:
+            try:
+                return self._ended.get(timeout=_POLL_SECONDS)
+            except queue.Empty:
+                if self._client.status != "running":
+                    raise self._lost(self._client.status) from None
+
+    def _lost(self, found: str) -> PipelineError:
+        return PipelineError(
+            f"the Dask scheduler at {self._address} is lost ({found}). What has ended is kept: start a"
+            " scheduler and the same command again"
+        )
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Every question to the scheduler can be the one in which its loss is found."""
+        from distributed.client import ClosedClientError  # noqa: PLC0415  (an extra)
+
+        try:
+            yield
+        except (OSError, CancelledError, ClosedClientError) as error:
+            raise self._lost(_in_a_line(error)) from None
+
+    def everywhere(self, function: Callable[[], Any]) -> None:
+        """Run a function in every worker process; wait for the first one to come.
+
+        Raises:
+            PipelineError: there is none, or what the function raised is one.
+        """
+        try:
+            self._client.wait_for_workers(1, timeout=_TIMEOUT_SECONDS)
+        except TimeoutError:
+            raise PipelineError(
+                f"the Dask scheduler at {self._address} has no workers: start some with"
+                f" `pipeline worker {self._address}`"
+            ) from None
+        with self._asking():
+            found = self._client.run(function, on_error="return")
+        for error in found.values():
+            if isinstance(error, PipelineError):
+                raise error
+            if isinstance(error, BaseException):
+                raise PipelineError(_unable(error))
+
+    def __enter__(self) -> Self:
+        try:
+            from distributed import Client  # noqa: PLC0415  (an extra)
+        except ImportError:
+            raise UsageError(
+                "PIPELINE_ENGINE=dask: the package distributed is not installed: pip install -e '.[dask]'"
+            ) from None
+        # What is wrong is told here, in a line.
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        try:
+            self._client = Client(self._address, timeout=_TIMEOUT_SECONDS, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise PipelineError(
+                f"no Dask scheduler answers at {self._address} ({error}): see DASK_SCHEDULER_ADDRESS"
+            ) from None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Let go of what is still under way: the scheduler forgets it when its client has gone."""
+        self._client.close(timeout=2)
+
+
+def _unable(error: BaseException) -> str:
+    return f"a Dask worker could not begin: {_in_a_line(error)}"
+
+
+def _in_a_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no reason given'}"

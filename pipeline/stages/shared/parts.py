@@ -1,0 +1,50 @@
+"""What the stages after split share: the parts of a data set, as the training loop wants them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.core.files import images
+from pipeline.core.files.arrays import read_arrays
+from pipeline.core.paths import Results
+from pipeline.nn.arrays import Pixels
+from pipeline.nn.examples import Examples
+from pipeline.nn.preprocessing import Statistics
+
+PARTS = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The examples of each part, and what preprocessing learnt from the train part."""
+
+    train: Examples
+    valid: Examples
+    test: Examples
+    statistics: Statistics
+
+    def by_name(self) -> dict[str, Examples]:
+        """Those that have images, in the order train, valid, test."""
+        parts = {"train": self.train, "valid": self.valid, "test": self.test}
+        return {name: part for name, part in parts.items() if len(part)}
+
+
+def flat_pixels(images: Pixels) -> Pixels:
+    """Images (n, height, width, channels) as rows (n, features): a view."""
+    return images.reshape(len(images), -1)
+
+
+def load_parts(parsed: Path, results: Results) -> Parts:
+    """Map the parsed data set and read the split.
+
+    Raises:
+        PipelineError: a file is missing or damaged.
+    """
+    arrays = read_arrays(results.split)
+    train, test = (images.load(parsed, part) for part in ("train", "test"))
+    pixels = {"train": flat_pixels(train.images), "test": flat_pixels(test.images)}
+    return Parts(
+        train=Examples(pixels["train"], train.labels, arrays["train"]),
+        valid=Examples(pixels["train"], train.labels, arrays["valid"]),
+        test=Examples(pixels["test"], test.labels, arrays["test"]),
+        statistics=Statistics(float(arrays["divisor"]), arrays.get("mean"), arrays.get("deviation")),
+    )

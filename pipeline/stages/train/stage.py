@@ -1,0 +1,118 @@
+"""train: search where the configuration asks for it, then train, and save parameters and history."""
+
+import contextlib
+import math
+from pathlib import Path
+
+from pipeline.config.schema import Config
+from pipeline.core import runtime
+from pipeline.core.errors import ConfigError, PipelineError
+from pipeline.core.files.parameters import write_parameters
+from pipeline.core.files.tables import write_csv
+from pipeline.core.paths import Layout, Results
+from pipeline.core.progress import progress, say
+from pipeline.nn import memory
+from pipeline.nn.setup import network_of, total_epochs
+from pipeline.nn.training import Checkpoint, best_value, train
+from pipeline.search import strategies, table
+from pipeline.search.trials import Outcome, Trial, configured
+from pipeline.stages.shared.parts import Parts, load_parts
+from pipeline.stages.train.resume import TrainingState, TrialLog, discard_old, state_key
+from pipeline.stages.train.trials import SearchRun, TrialTask, describe_values
+
+HISTORY = (
+    "epoch",
+    "step",
+    "learning_rate",
+    "train_loss",
+    "train_accuracy",
+    "valid_loss",
+    "valid_accuracy",
+)
+
+
+def inputs(layout: Layout, config: Config) -> list[Path]:
+    """What the stage reads."""
+    return [layout.parsed(config.source, config.dataset.name), layout.results(config.name).split]
+
+
+def run(layout: Layout, config: Config, results: Results) -> None:
+    """Write parameters.pkl, history.csv, steps.csv and trials.csv.
+
+    Raises:
+        DivergenceError: a loss is not finite.
+        ConfigError: there are more classes than names; or there is no valid part, and a search or early
+            stopping needs one.
+        PipelineError: an input is missing, or every trial of a search failed.
+    """
+    parsed = layout.parsed(config.source, config.dataset.name)
+    parts = load_parts(parsed, results)
+    highest = max(int(part.labels.max()) for part in (parts.train, parts.test))
+    if highest >= len(config.classes):
+        raise ConfigError(
+            f"dataset.sources.{config.source}.classes: {len(config.classes)} names, but {parsed} has"
+            f" the label {highest}"
+        )
+    if not len(parts.valid) and (config.search.space or config.training.early_stopping.monitor):
+        raise ConfigError(
+            f"{config.name}: the valid part is empty, and a search or early stopping needs one (see split)"
+        )
+    needed_bytes = max(memory.check(each) for each in strategies.foreseen(config))
+    # Where an interrupted run of the same work left off.
+    folder, read = layout.state(config.name), [parsed, results.split]
+    discard_old(layout.states)
+    key = state_key(config, read)
+    log = TrialLog(folder / f"{key}.trials")
+    full_epochs = total_epochs(config, len(parts.train))
+    tried: list[tuple[Trial, Outcome]] = []
+    trial = Trial(0, next(iter(next(strategies.rounds(config.search, full_epochs)))).values)
+    if strategies.is_search(config.search):
+        task = TrialTask(parsed, results, None, folder / key if config.search.name == "halving" else None)
+        with contextlib.closing(log):
+            tried = SearchRun(config, task, log, full_epochs).run(layout.root, needed_bytes)
+        best = table.best([outcome for _, outcome in tried])
+        trial = tried[best.number][0]
+        say(
+            f"{config.name}: the best of {len(tried)} trials is {describe_values(trial.values)};"
+            " training it in full"
+        )
+    chosen = configured(config, trial.values)
+    state = TrainingState(folder / f"{state_key(chosen, read)}.npz")
+    last = _train(chosen, parts, state)
+    if not tried:
+        tried = [(trial, Outcome(0, best_value(last) if len(parts.valid) else math.nan))]
+    elif best_value(last) != best.valid_accuracy:
+        raise PipelineError(
+            f"{config.name}: trial {trial.number} gave {best.valid_accuracy} and the same training again"
+            f" {best_value(last)}; the worker processes compute differently (another runtime?)"
+        )
+    write_parameters(results.parameters, network_of(chosen).views(last.result))
+    write_csv(results.history, HISTORY, ([row.get(name) for name in HISTORY] for row in last.history))
+    write_csv(results.steps, ("step", "loss"), enumerate(last.step_losses.tolist()))
+    rows = (table.row(config, *each, full_epochs) for each in tried)
+    write_csv(results.trials, table.header(config.search), rows)
+    # Only now: until every output is there, a kill would cost the whole run.
+    state.remove()
+    log.remove()
+
+
+def _train(config: Config, parts: Parts, state: TrainingState) -> Checkpoint:
+    """Train to the end, from the last epoch that an interrupted run has completed."""
+    epochs = total_epochs(config, len(parts.train))
+    watched = {"train": parts.train, "valid": parts.valid}
+    resumed = last = state.load()
+    if resumed is not None:
+        say(f"{config.name}: going on after epoch {resumed.epoch} of {epochs}, where it was interrupted")
+    with progress(epochs, config.name, "epochs") as bar:
+        if resumed is not None:
+            bar.advance(resumed.epoch)
+        run = train(config, parts.train, watched, parts.statistics, resumed, threads=runtime.threads())
+        for checkpoint in run:
+            state.save(checkpoint)
+            row = checkpoint.history[-1]
+            shown = {key: row[key] for key in HISTORY[3:] if key in row}
+            bar.advance(1 if checkpoint.epoch else 0, **shown)
+            last = checkpoint
+    if last is None:
+        raise AssertionError("a training yields at least one checkpoint")
+    return last

@@ -1,0 +1,112 @@
+"""What a worker elsewhere needs to have in common with the process that started a search, and where it looks.
+
+Trials give the same bits on every worker only if code, inputs and numeric environment are the same. Each
+worker process is asked before its first trial, and a difference ends the search in one line.
+"""
+
+import functools
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.core import guard, runtime
+from pipeline.core.errors import ConfigError, PipelineError
+from pipeline.core.paths import find_root
+
+_REMEDY = "start workers with `pipeline worker` inside the same checkout, or restart them"
+
+
+@dataclass(frozen=True)
+class Passport:
+    """What has to be the same.
+
+    Attributes:
+        root: the checkout of the process that issued it.
+        tier: the numeric runtime.
+        numpy: its version.
+        code: `guard.code_digest`.
+        bits: `runtime.arithmetic`, as pairs.
+        inputs: paths and their `guard.content_digest`.
+    """
+
+    root: Path
+    tier: str
+    numpy: str
+    code: str
+    bits: tuple[tuple[str, str], ...]
+    inputs: tuple[tuple[Path, str], ...]
+
+
+def issue(root: Path, inputs: Sequence[Path]) -> Passport:
+    """The passport of this process, for workers that read `inputs` (files and folders below `root`)."""
+    return Passport(
+        root,
+        runtime.active() or "native",
+        np.__version__,
+        guard.code_digest(),
+        _bits(),
+        tuple((path, guard.content_digest(path)) for path in inputs),
+    )
+
+
+def located(path: Path, root: Path) -> Path:
+    """Where this process finds a path of the process that issued the passport.
+
+    In a folder that both share it is the same path, else the same place in this process's own checkout: the
+    one around its working directory, or around the package.
+    """
+    if path.exists():
+        return path
+    for start in (Path.cwd(), Path(__file__)):
+        try:
+            own = find_root(start) / path.relative_to(root)
+        except (PipelineError, ValueError):
+            continue
+        if own.exists():
+            return own
+    return path
+
+
+@functools.cache
+def check(passport: Passport) -> None:
+    """See that this process has what the passport says; once per process.
+
+    Raises:
+        PipelineError: it has not.
+    """
+    place = f"the worker on {platform.node()} (process {os.getpid()})"
+    # A worker lives on when the code changes: what counts is what it has loaded.
+    if not guard.remembers_code():
+        guard.remember_code()
+    if guard.code_digest() != passport.code:
+        raise PipelineError(f"{place} runs other code of the pipeline: {_REMEDY}")
+    if np.__version__ != passport.numpy:
+        raise PipelineError(f"{place} has NumPy {np.__version__} instead of {passport.numpy}")
+    try:
+        runtime.activate(passport.tier)
+    except ConfigError as error:
+        raise PipelineError(f"{place}: {error}") from None
+    if passport.tier != "native" and _bits() != passport.bits:
+        raise PipelineError(
+            f"{place} computes other bits than runtime={passport.tier} does here: NumPy was loaded before the"
+            f" runtime was set; {_REMEDY}"
+        )
+    for path, digest in passport.inputs:
+        own = located(path, passport.root)
+        if not own.exists():
+            raise PipelineError(
+                f"{place} does not see {path}: share the checkout's folder with it, or clone it there,"
+                f" `dvc pull` {path.name} and start the worker inside"
+            )
+        if guard.content_digest(own) != digest:
+            raise PipelineError(
+                f"{place} has another {own} than the search: `dvc pull` or `dvc repro` it there"
+            )
+
+
+def _bits() -> tuple[tuple[str, str], ...]:
+    return tuple(runtime.arithmetic().items())

@@ -1,0 +1,224 @@
+import gzip
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.core.errors import FormatError, PipelineError
+from pipeline.core.files.images import PARTS, LabelledImages, load
+from pipeline.data import datasets
+from pipeline.data.datasets import Expected
+from pipeline.data.formats import cifar, idx
+
+Array = np.ndarray[Any, Any]
+RANDOM = np.random.default_rng(0)
+OFFICIAL = Path(__file__).parents[3] / "shared" / "data" / "mnist"
+
+
+def idx_files(folder: Path, **changes: Array) -> dict[str, Path]:
+    """Raw files of 12 training and 5 test images, 4 by 6 pixels."""
+    arrays = {
+        "train_images": RANDOM.integers(0, 256, (12, 4, 6), np.uint8),
+        "train_labels": RANDOM.integers(0, 3, 12, np.uint8),
+        "test_images": RANDOM.integers(0, 256, (5, 4, 6), np.uint8),
+        "test_labels": RANDOM.integers(0, 3, 5, np.uint8),
+        **changes,
+    }
+    files = {role: folder / f"{role}.gz" for role in datasets.ROLES["idx"]}
+    for role, path in files.items():
+        idx.write(path, arrays[role])
+        if role.startswith("test"):
+            path.write_bytes(gzip.compress(path.read_bytes()))
+    return files
+
+
+def parse(files: dict[str, Path], destination: Path, expected: Expected, name: str = "idx") -> None:
+    datasets.FORMATS[name](files, destination, expected)
+
+
+EXPECTED = Expected((4, 6, 1), class_count=3, train_count=12, test_count=5)
+
+
+def test_idx_becomes_images_with_a_channel_axis(tmp_path: Path) -> None:
+    files = idx_files(tmp_path)
+    parse(files, tmp_path / "parsed", EXPECTED)
+    for part in PARTS:
+        found = load(tmp_path / "parsed", part)
+        assert np.array_equal(found.images[..., 0], idx.read(files[f"{part}_images"]))
+        assert np.array_equal(found.labels, idx.read(files[f"{part}_labels"]))
+        assert found.images.dtype == found.labels.dtype == np.uint8
+        assert len(found) == len(found.labels)
+        assert not found.images.flags.writeable
+    names = sorted(str(path.relative_to(tmp_path / "parsed")) for path in (tmp_path / "parsed").rglob("*.*"))
+    assert names == ["test/images.npy", "test/labels.npy", "train/images.npy", "train/labels.npy"]
+
+
+def test_idx_with_colours_keeps_its_axes(tmp_path: Path) -> None:
+    images = RANDOM.integers(0, 256, (12, 4, 6, 3), np.uint8)
+    parse(idx_files(tmp_path, train_images=images, test_images=images[:5]), tmp_path, Expected((4, 6, 3), 3))
+    assert np.array_equal(load(tmp_path, "train").images, images)
+
+
+def test_any_count_will_do_where_none_is_expected(tmp_path: Path) -> None:
+    parse(idx_files(tmp_path), tmp_path, Expected((4, 6, 1), 256))
+    assert len(load(tmp_path, "test")) == 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (
+            {"train_images": np.zeros((12, 6, 4), "u1")},
+            "expected images as uint8 (count, 4, 6), found uint8 (12, 6, 4)",
+        ),
+        ({"train_images": np.zeros((12, 4, 6), "i1")}, "found int8 (12, 4, 6)"),
+        ({"train_images": np.zeros(12, "u1")}, "found uint8 (12,)"),
+        ({"train_images": np.zeros((11, 4, 6), "u1")}, "expected 12 train images, found 11"),
+        ({"test_images": np.zeros((12, 4, 6), "u1")}, "expected 5 test images, found 12"),
+        (
+            {"train_labels": np.zeros(11, "u1")},
+            "expected 12 labels for the images of train_images.gz, found 11",
+        ),
+        ({"train_labels": np.zeros((12, 1), "u1")}, "expected labels as uint8 (count,), found uint8 (12, 1)"),
+        ({"train_labels": np.zeros(12, "i4")}, "found int32 (12,)"),
+        ({"test_labels": np.array([0, 1, 2, 3, 0], "u1")}, "expected labels from 0 to 2, found 3 in row 3"),
+    ],
+)
+def test_idx_that_is_not_as_expected(changes: dict[str, Array], reason: str, tmp_path: Path) -> None:
+    files = idx_files(tmp_path, **changes)
+    (role,) = changes
+    with pytest.raises(FormatError, match=rf"^{re.escape(f'{files[role]}: ')}.*{re.escape(reason)}$"):
+        parse(files, tmp_path / "parsed", EXPECTED)
+    assert not list((tmp_path / "parsed").glob(f"{role.partition('_')[0]}/*"))
+
+
+def test_no_images_are_an_error_even_where_no_count_is_expected(tmp_path: Path) -> None:
+    files = idx_files(tmp_path, test_images=np.zeros((0, 4, 6), "u1"), test_labels=np.zeros(0, "u1"))
+    with pytest.raises(FormatError, match="expected some test images, found 0"):
+        parse(files, tmp_path / "parsed", Expected((4, 6, 1), 3))
+
+
+@pytest.mark.parametrize("role", datasets.ROLES["idx"])
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"<!DOCTYPE html><title>404 Not Found</title>", "expected idx data, found an HTML page"),
+        (gzip.compress(b"<html>", mtime=0), "expected idx data, found gzip data that holds an HTML page"),
+        (b"", "expected idx data, found nothing"),
+        (b"\x1f\x8b\x08\0", "the gzip data is cut off"),
+    ],
+)
+def test_an_error_page_named_gz_is_told(role: str, data: bytes, reason: str, tmp_path: Path) -> None:
+    files = idx_files(tmp_path)
+    files[role].write_bytes(data)
+    with pytest.raises(
+        FormatError, match=rf"^{re.escape(f'{files[role]}: ')}.*{re.escape(reason)}"
+    ) as caught:
+        parse(files, tmp_path / "parsed", EXPECTED)
+    assert "\n" not in str(caught.value)
+    assert not list((tmp_path / "parsed").glob(f"{role.partition('_')[0]}/*"))
+
+
+def test_images_that_go_on_past_their_header_are_refused(tmp_path: Path) -> None:
+    # A bomb: what the header promises is what is expected, and a hundred megabytes follow.
+    files = idx_files(tmp_path)
+    good = gzip.decompress(files["test_images"].read_bytes())
+    files["test_images"].write_bytes(gzip.compress(good + bytes(10**8), 1))
+    with pytest.raises(FormatError, match=r"more data than the 120 bytes that shape \(5, 4, 6\) takes$"):
+        parse(files, tmp_path / "parsed", EXPECTED)
+    assert not list((tmp_path / "parsed" / "test").iterdir())
+
+
+@pytest.mark.parametrize("role", datasets.ROLES["idx"])
+def test_a_missing_file_is_one_line(role: str, tmp_path: Path) -> None:
+    files = idx_files(tmp_path)
+    files[role].unlink()
+    with pytest.raises(PipelineError, match=rf"^cannot read {re.escape(str(files[role]))}: No such file"):
+        parse(files, tmp_path / "parsed", EXPECTED)
+
+
+def cifar_archive(folder: Path) -> tuple[Path, Array, Array]:
+    images = RANDOM.integers(0, 256, (15, 32, 32, 3), np.uint8)
+    labels = RANDOM.integers(0, 4, 15, np.uint8)
+    cifar.write_archive(folder / "raw.tar", images[:10], labels[:10], images[10:], labels[10:], list("abcd"))
+    return folder / "raw.tar", images, labels
+
+
+def test_cifar_is_the_same_to_what_follows(tmp_path: Path) -> None:
+    path, images, labels = cifar_archive(tmp_path)
+    parse({"archive": path}, tmp_path, Expected((32, 32, 3), 4, 10, 5), "cifar10")
+    for part, rows in (("train", slice(10)), ("test", slice(10, 15))):
+        found = load(tmp_path, "train" if part == "train" else "test")
+        assert np.array_equal(found.images, images[rows])
+        assert np.array_equal(found.labels, labels[rows])
+
+
+@pytest.mark.parametrize(
+    ("expected", "reason"),
+    [
+        (
+            Expected((28, 28, 1), 4),
+            r"expected images of shape \(28, 28, 1\), but those of CIFAR-10 have \(32, 32, 3\)",
+        ),
+        (
+            Expected((32, 32, 3), 4, train_count=50_000),
+            "expected 50,000 train images, found 2 in each of 5 batches",
+        ),
+        (
+            Expected((32, 32, 3), 4, test_count=10_000),
+            "expected 10,000 test images, found 5 in each of 1 batches",
+        ),
+        (Expected((32, 32, 3), 2), "expected labels from 0 to 1, found"),
+    ],
+)
+def test_cifar_that_is_not_as_expected(expected: Expected, reason: str, tmp_path: Path) -> None:
+    path, _, _ = cifar_archive(tmp_path)
+    with pytest.raises(FormatError, match=reason) as caught:
+        parse({"archive": path}, tmp_path, expected, "cifar10")
+    assert str(caught.value).startswith(str(path))
+    assert not list(tmp_path.rglob("*.npy"))
+
+
+def test_every_format_names_its_files() -> None:
+    assert datasets.ROLES.keys() == datasets.FORMATS.keys()
+    assert {"idx", "cifar10", "cifar100", "cifar100_coarse"} <= datasets.FORMATS.keys()
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(not OFFICIAL.is_dir(), reason=f"no official MNIST files in {OFFICIAL}")
+def test_official_mnist(tmp_path: Path) -> None:
+    names = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+    files = {
+        role: OFFICIAL / f"{name}-ubyte.gz" for role, name in zip(datasets.ROLES["idx"], names, strict=True)
+    }
+    parse(files, tmp_path, Expected((28, 28, 1), 10, 60_000, 10_000))
+    train, test = load(tmp_path, "train"), load(tmp_path, "test")
+    assert train.images.shape == (60_000, 28, 28, 1)
+    assert np.bincount(train.labels).tolist() == [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
+    assert np.bincount(test.labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert abs(float(train.images.mean()) / 255 - 0.1307) < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [("idx", (28, 28, 1)), ("idx", (5, 4, 3)), ("cifar10", (32, 32, 3))]
+)
+def test_what_a_writer_writes_its_parser_reads(name: str, shape: tuple[int, ...], tmp_path: Path) -> None:
+    train, test = (
+        LabelledImages(
+            RANDOM.integers(0, 256, (count, *shape), dtype=np.uint8), np.arange(count, dtype=np.uint8) % 10
+        )
+        for count in (20, 10)
+    )
+    files = {role: tmp_path / role for role in datasets.ROLES[name]}
+    datasets.WRITERS[name](files, train, test, [f"class {number}" for number in range(10)])
+    parse(files, tmp_path / "parsed", Expected((shape[0], shape[1], shape[2]), 10, 20, 10), name)
+    for part, written in zip(PARTS, (train, test), strict=True):
+        found = load(tmp_path / "parsed", part)
+        assert np.array_equal(found.images, written.images)
+        assert np.array_equal(found.labels, written.labels)
+
+
+def test_only_known_formats_are_written() -> None:
+    assert datasets.WRITERS.keys() <= datasets.FORMATS.keys()

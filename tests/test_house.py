@@ -1,0 +1,62 @@
+"""The folders of the package: each has one duty, and imports run downward only."""
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "pipeline"
+# From the top of the house to its ground.
+FOLDERS = ("commands", "stages", "repro", "report", "data", "search", "nn", "config", "core")
+MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
+
+
+def imported(path: Path) -> set[str]:
+    """Dotted names of the package's own modules that a file imports, at the top or inside functions."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return {name for name in found if name.startswith("pipeline.")}
+
+
+def test_every_folder_is_listed() -> None:
+    assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} == set(FOLDERS)
+    assert {path.name for path in PACKAGE.glob("*.py")} == {"__init__.py", "__main__.py"}
+
+
+@pytest.mark.parametrize(
+    "path", [pytest.param(path, id=path.relative_to(PACKAGE).as_posix()) for path in MODULES]
+)
+def test_imports_run_downward(path: Path) -> None:
+    own = path.relative_to(PACKAGE).parts[0]
+    if own == "__main__.py":
+        return
+    # The package itself stands on the ground: whoever imports anything imports it first.
+    level = FOLDERS.index("core" if own == "__init__.py" else own)
+    upward = sorted(name for name in imported(path) if FOLDERS.index(name.split(".")[1]) < level)
+    assert not upward, f"{path.relative_to(ROOT)} imports {upward[0]}, which stands above it"
+
+
+def test_modules_import_each_other_in_no_circle() -> None:
+    names = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in MODULES
+    }
+    # What only a function imports is loaded later.
+    below = {
+        name: {
+            other
+            for node in ast.parse(path.read_text()).body
+            if isinstance(node, ast.ImportFrom) and node.module
+            for other in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+            if other in names and not name.startswith(f"{other}.")
+        }
+        for name, path in names.items()
+    }
+    # Raises CycleError, which names the circle.
+    tuple(TopologicalSorter(below).static_order())
