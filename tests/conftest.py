@@ -153,7 +153,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
     definition = DATASET
     for name, title, origin in (
         ("bundled", "a few drawn digits (not MNIST)", "drawing: digits"),
-        ("official", "a few digits", "mirrors: [https://mirror.invalid/]"),
+        ("official", "a few digits", 'mirrors: ["https://mirror.invalid/"]'),
     ):
         definition += SOURCE.format(name=name, title=title, origin=origin)
         for role, file in FILES.items():

@@ -1,6 +1,8 @@
 """The seam between DVC and Hydra, with the real `dvc` and `git` in a checkout of its own."""
 
 import fcntl
+import functools
+import hashlib
 import importlib.util
 import json
 import os
@@ -10,9 +12,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -242,6 +246,117 @@ def test_an_edit_in_conf_runs_the_stages_whose_values_changed(checkout: Checkout
     assert checkout.repro("evaluate@tiny", "evaluate@other") == {*stages("compose"), "evaluate@other"}
     after = checkout.outputs()
     assert {path.split("/")[1] for path in before if before[path] != after[path]} == {"other"}
+
+
+@dataclass
+class Mirror:
+    """A server of the raw files: its folder, and the paths that it was asked for."""
+
+    folder: Path
+    asked: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def mirror(checkout: Checkout, tmp_path: Path) -> Iterator[Mirror]:
+    """What the checkout fetches from, from now on."""
+    mirror = Mirror(tmp_path / "mirror")
+    shutil.copytree(checkout.environment["PIPELINE_MIRROR"], mirror.folder / "tiny")
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_request(self, *_: object) -> None:
+            mirror.asked.append(self.path)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing is printed."""
+
+    handler = functools.partial(Handler, directory=mirror.folder)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        checkout.environment["PIPELINE_MIRROR"] = f"http://127.0.0.1:{server.server_port}/"
+        yield mirror
+        server.shutdown()
+
+
+def comment(checkout: Checkout, *paths: str) -> None:
+    for path in paths:
+        file = checkout.root / path
+        file.write_text(file.read_text() + "# A comment.\n")
+
+
+DEFINITION = "conf/dataset/tiny.yaml"
+CODE_OF_FETCH = ("progress.py", "pickles.py", "standins/drawing.py", "fetching.py", "stages/fetch.py")
+
+
+def test_an_edit_that_leaves_the_files_alone_fetches_nothing(checkout: Checkout, mirror: Mirror) -> None:
+    folder = checkout.root / "data" / "raw" / "official" / "tiny"
+
+    def files() -> dict[str, tuple[int, int]]:
+        return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.iterdir()}
+
+    before = files()
+    assert len(before) == 4
+    # To DVC these change no parameter of either stage.
+    comment(checkout, DEFINITION)
+    checkout.edit(DEFINITION, "citation: nobody (2000)", "citation: somebody (2000)")
+    checkout.edit(DEFINITION, "title: a few drawn digits", "title: some drawn digits")
+    assert checkout.repro("parse@tiny") == set()
+    checkout.edit(DEFINITION, "title: a few digits", "title: some digits")
+    assert checkout.repro("parse@tiny") == {"fetch@tiny"}
+    comment(checkout, *(f"pipeline/{name}" for name in CODE_OF_FETCH))
+    assert "fetch@tiny" in checkout.repro("parse@tiny")
+    # Where the files would come from does not matter while they are here.
+    checkout.edit(DEFINITION, "https://mirror.invalid/", "https://other.invalid/")
+    assert checkout.repro("parse@tiny") == {"fetch@tiny"}
+    assert checkout.repro("--force", "--single-item", "fetch@tiny") == {"fetch@tiny"}
+    assert files() == before
+    assert mirror.asked == []
+
+
+def test_only_what_has_another_name_or_checksum_is_fetched(checkout: Checkout, mirror: Mirror) -> None:
+    folder = checkout.root / "data" / "raw" / "official" / "tiny"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    definition = OmegaConf.load(checkout.root / DEFINITION)
+    labels = definition.sources.official.files.test_labels
+    (mirror.folder / "tiny" / labels.name).rename(mirror.folder / "tiny" / "labels")
+    expected = {**before, "labels": before[labels.name]}
+    del expected[labels.name]
+    labels.name = "labels"
+    OmegaConf.save(definition, checkout.root / DEFINITION)
+    assert "fetch@tiny" in checkout.repro("parse@tiny")
+    assert mirror.asked == ["/tiny/labels"]
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == expected
+    # Another content.
+    other = before["train-labels-idx1-ubyte"]
+    (mirror.folder / "tiny" / "labels").write_bytes(other)
+    labels.bytes, labels.sha256 = len(other), hashlib.sha256(other).hexdigest()
+    OmegaConf.save(definition, checkout.root / DEFINITION)
+    assert checkout.repro("fetch@tiny") == {"fetch@tiny"}
+    assert mirror.asked == ["/tiny/labels"] * 2
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == {**expected, "labels": other}
+    # The folder's hash is that of a checkout that never knew the old name.
+    lock = (checkout.root / "dvc.lock").read_bytes()
+    shutil.rmtree(folder)
+    assert checkout.repro("--force", "--single-item", "fetch@tiny") == {"fetch@tiny"}
+    assert len(mirror.asked) == 2 + 4
+    assert (checkout.root / "dvc.lock").read_bytes() == lock
+
+
+@pytest.mark.slow
+def test_what_the_cache_has_is_not_fetched_again(checkout: Checkout, mirror: Mirror) -> None:
+    """An output that persists has no run cache; DVC's cache of files is asked by `dvc checkout` alone."""
+    shutil.rmtree(checkout.root / "data")
+    checkout.dvc("checkout", "fetch@tiny", "parse@tiny")
+    assert checkout.repro("evaluate@tiny") == set()
+    # Elsewhere DVC does so itself.
+    comment(checkout, "pipeline/stages/fetch.py")
+    checkout.git("commit", "--all", "--quiet", "--message", "a comment")
+    printed = checkout.dvc("exp", "run", "--temp", "fetch@tiny")
+    assert "Running stage 'fetch@tiny'" in printed
+    assert mirror.asked == []
+    # Without it the files come from where they came from.
+    shutil.rmtree(checkout.root / "data" / "raw")
+    assert checkout.repro("fetch@tiny") == {"fetch@tiny"}
+    assert len(mirror.asked) == 4
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from dvc.utils.serialize import load_yaml
 from omegaconf import OmegaConf
 
 from pipeline.config.build import with_values
@@ -189,6 +190,20 @@ def test_dvc_watches_only_parameters_that_a_configuration_has(stage: str) -> Non
             (keys,) = entry.values()
             for key in keys:
                 assert OmegaConf.select(config, key.replace("${source}", "bundled")) is not None, key
+
+
+@pytest.mark.parametrize("stage", DATA_STAGES)
+@pytest.mark.parametrize("name", DATASETS)
+def test_dvc_watches_only_parameters_that_a_data_set_has(stage: str, name: str) -> None:
+    file = CONF / "dataset" / f"{name}.yaml"
+    definition = OmegaConf.load(file)
+    # DVC has a YAML reader of its own.
+    assert load_yaml(str(file)) == definition
+    ((path, keys),) = DEFINITIONS[stage]["params"][0].items()
+    assert path == "conf/dataset/${item}.yaml"
+    for source in definition.sources:
+        for key in keys:
+            assert OmegaConf.select(definition, key.replace("${source}", source)) is not None, key
 
 
 def test_stages_modules_and_commands_have_one_name() -> None:

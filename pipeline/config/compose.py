@@ -89,6 +89,9 @@ def read_dataset(conf: Path, name: str, overrides: Sequence[str] = ()) -> Datase
                 f"{override}: expected KEY=VALUE, such as sources.official.files.archive.bytes=1"
             )
     definition = _load(path)
+    if "${" in OmegaConf.to_yaml(definition):
+        # DVC sees the text of the keys that a stage uses, and not what it would refer to.
+        raise ConfigError(f"{path}: found ${{…}}, expected plain values: write out what it stands for")
     try:
         merged = OmegaConf.merge(definition, OmegaConf.from_dotlist(list(overrides)))
     # As in `_load`; and lists cannot be changed by the item.

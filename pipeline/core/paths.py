@@ -123,7 +123,7 @@ class Layout:
         return self.root / "data" / "parsed" / source / dataset
 
     def parts(self, source: str, dataset: str) -> Path:
-        """Where unfinished downloads wait to be resumed: DVC empties a stage's outputs before it runs."""
+        """Where unfinished downloads wait to be resumed, outside DVC's outputs."""
         return self.root / "runs" / "parts" / source / dataset
 
     @property

@@ -1,6 +1,13 @@
-"""fetch: bring the files of a data set into data/raw/SOURCE/DATASET, by download or by drawing."""
+"""fetch: bring the files of a data set into data/raw/SOURCE/DATASET, by download or by drawing.
+
+DVC leaves the folder as it is when it runs this stage again (`persist: true` in dvc.yaml), so that an edit of
+the code costs no download: files whose size and checksum are right stay. What else is in the folder goes, for
+it would be part of the output's hash. A drawing is made anew each time, to see that the code still draws it.
+"""
 
 import hashlib
+import shutil
+from collections.abc import Collection
 from pathlib import Path
 
 from pipeline.config.schema import Dataset, Source
@@ -10,7 +17,7 @@ from pipeline.core.progress import progress, say
 
 
 def run(layout: Layout, dataset: Dataset, source_name: str) -> None:
-    """Fetch `dataset` from its source of that name.
+    """Fetch `dataset` from its source of that name; afterwards its folder holds these files and no others.
 
     Raises:
         FetchError: no mirror delivered a file.
@@ -23,6 +30,8 @@ def run(layout: Layout, dataset: Dataset, source_name: str) -> None:
         _download(source, dataset.name, folder, layout.parts(source_name, dataset.name))
     else:
         _draw(dataset, source, folder)
+    # Last, so that a failure takes nothing away.
+    _remove_others(folder, {file.name for file in source.files.values()})
 
 
 def _download(source: Source, dataset: str, folder: Path, part_folder: Path) -> None:
@@ -66,3 +75,15 @@ def _draw(dataset: Dataset, source: Source, folder: Path) -> None:
                 f"{path}: drawn with {found[0]} bytes and sha256 {found[1]}, expected {file.bytes} and"
                 f" {file.sha256} (conf/dataset); has the drawing code changed?"
             )
+
+
+def _remove_others(folder: Path, names: Collection[str]) -> None:
+    """Remove what is in the folder beside the files of these names: a renamed file, say."""
+    for path in sorted(folder.iterdir()):
+        if path.name in names:
+            continue
+        say(f"{path.name}: no file of this data set; removed")
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

@@ -770,6 +770,15 @@ def test_what_is_said_about_a_wrong_data_set(name: str, override: str, said: str
     assert "\n" not in str(caught.value)
 
 
+def test_a_data_set_refers_to_nothing_that_dvc_would_not_see(tmp_path: Path) -> None:
+    (tmp_path / "dataset").mkdir()
+    text = (CONF / "dataset" / "mnist.yaml").read_text()
+    path = tmp_path / "dataset" / "mnist.yaml"
+    path.write_text(text.replace("title: MNIST", "title: ${citation}"))
+    with pytest.raises(ConfigError, match=r"mnist\.yaml: found \$\{…\}, expected plain values"):
+        read_dataset(tmp_path, "mnist")
+
+
 # params.yaml
 
 

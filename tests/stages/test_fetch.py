@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,59 @@ def test_what_was_there_is_drawn_over(checkout: Layout, cli: Run, tiny: Any) -> 
     (folder / "train-images-idx3-ubyte").write_bytes(b"rubbish")
     assert cli("fetch", "tiny").code == 0
     assert contents(folder) == contents(tiny.raw)
+
+
+@pytest.mark.parametrize("source", ["bundled", "official"])
+@pytest.mark.usefixtures("small_drawing")
+def test_what_is_no_file_of_the_data_set_is_removed(
+    checkout: Layout,
+    cli: Run,
+    tiny: Any,  # noqa: ANN401  (of conftest.py)
+    source: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(MIRROR_VARIABLE, str(tiny.raw))
+    assert cli("fetch", "tiny", "--source", source).code == 0
+    folder = checkout.raw(source, "tiny")
+    elsewhere = checkout.root / "elsewhere"
+    (folder / "unpacked" / "deep").mkdir(parents=True)
+    (folder / "unpacked" / "deep" / "file").write_bytes(b"x")
+    elsewhere.mkdir()
+    (elsewhere / "kept").write_bytes(b"x")
+    (folder / "link").symlink_to(elsewhere)
+    (folder / ".hidden").write_bytes(b"x")
+    # A renamed file is another one; that of the old name goes.
+    renamed = f"sources.{source}.files.test_labels.name=labels"
+    if source == "official":
+        shutil.copy(tiny.raw / "t10k-labels-idx1-ubyte", folder / "labels")
+    ended = cli("fetch", "tiny", renamed, "--source", source)
+    assert ended.code == 0
+    for name in (".hidden", "link", "t10k-labels-idx1-ubyte", "unpacked"):
+        assert f"{name}: no file of this data set; removed\n" in ended.err
+    expected = contents(tiny.raw)
+    expected["labels"] = expected.pop("t10k-labels-idx1-ubyte")
+    assert contents(folder) == expected
+    assert (elsewhere / "kept").exists()
+
+
+def test_a_failure_removes_nothing(
+    checkout: Layout,
+    cli: Run,
+    tiny: Any,  # noqa: ANN401  (of conftest.py)
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = checkout.raw("official", "tiny")
+    shutil.copytree(tiny.raw, folder)
+    before = contents(folder)
+    monkeypatch.setenv(MIRROR_VARIABLE, str(checkout.root))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise FetchError("no mirror delivers it")
+
+    monkeypatch.setattr(fetching._Download, "run", refuse)
+    renamed = "sources.official.files.test_labels.name=labels"
+    assert cli("fetch", "tiny", renamed, "--source", "official").code == 1
+    assert contents(folder) == before
 
 
 @pytest.mark.usefixtures("small_drawing")
@@ -131,13 +185,14 @@ def test_what_the_download_is_asked_for(
     checkout: Layout,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The unfinished files wait outside DVC's output, which DVC empties before it runs the stage."""
+    """The unfinished files wait outside DVC's output, which is to hold whole files only."""
     asked = []
 
     def pretend(file: Any, mirrors: Any, folder: Path, **others: Any) -> None:  # noqa: ANN401  (recorded only)
         asked.append((file.name, list(mirrors), folder, others["part_folder"], others["dataset"]))
 
     monkeypatch.setattr(fetching, "fetch", pretend)
+    checkout.raw("official", "tiny").mkdir(parents=True)
     fetch.run(checkout, read_dataset(checkout.conf, "tiny"), "official")
     folder, parts = checkout.raw("official", "tiny"), checkout.parts("official", "tiny")
     assert asked == [(name, ["https://mirror.invalid/"], folder, parts, "tiny") for name in FILES]

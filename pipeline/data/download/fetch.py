@@ -56,8 +56,8 @@ def fetch(
         file: what is wanted.
         mirrors: https URLs, the healthiest first.
         destination_folder: created if needed.
-        part_folder: where the unfinished file lives, by default `destination_folder`. DVC empties a stage's
-            outputs before it runs the stage: a download that is to be resumed has to wait elsewhere.
+        part_folder: where the unfinished file waits to be resumed, by default `destination_folder`. What is
+            one of DVC's outputs is to hold whole files only.
         own_mirror: a mirror that goes before all others, and that may be plain http, a local folder or a file
             URL; it is a folder in any case. See `mirror_from_environment`.
         dataset: the folder below `own_mirror` that is looked into before `own_mirror` itself, because data
