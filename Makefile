@@ -66,6 +66,8 @@ lint: $(READY) ## check style and types
 	@ruff check .
 	@ruff format --check .
 	@mypy
+	@mypy --platform win32
+	@mypy --platform darwin
 
 format: $(READY) ## put the code into its style
 	@ruff check --fix .

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.core import system
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import atomic
 
@@ -283,27 +284,27 @@ def test_only_leftovers_of_the_same_file_are_removed(tmp_path: Path) -> None:
 def test_a_file_that_is_taken_for_a_leftover_before_it_is_locked_is_opened_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real_lock = atomic.fcntl.flock
+    real_lock = system.lock
     taken = []
 
-    def lock(file: Any, operation: int) -> None:  # noqa: ANN401  (a file or its number)
+    def lock(descriptor: int, *, wait: bool = True) -> bool:
         if not taken:
             (leftover,) = tmp_path.iterdir()
             leftover.unlink()
             taken.append(leftover)
-        real_lock(file, operation)
+        return real_lock(descriptor, wait=wait)
 
-    monkeypatch.setattr(atomic.fcntl, "flock", lock)
+    monkeypatch.setattr(system, "lock", lock)
     atomic.write_bytes(tmp_path / "file", b"x")
     assert len(taken) == 1
     assert (tmp_path / "file").read_bytes() == b"x"
 
 
 def test_a_file_system_without_locks_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def lock(*_: object) -> None:
+    def lock(*_: object, **__: object) -> bool:
         raise OSError(95, "Operation not supported")
 
-    monkeypatch.setattr(atomic.fcntl, "flock", lock)
+    monkeypatch.setattr(system, "lock", lock)
     (tmp_path / ".file.0123456789ab.tmp").write_bytes(b"x")
     atomic.write_bytes(tmp_path / "file", b"x")
     # Nobody knows whether that one is being written.

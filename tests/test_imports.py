@@ -66,6 +66,7 @@ def test_help_imports_no_stage_and_nothing_of_others(folder: Path, command: list
         "pipeline.core.errors",
         "pipeline.core.processor",
         "pipeline.core.runtime",
+        "pipeline.core.system",
     }
 
 

@@ -19,14 +19,13 @@ import math
 import multiprocessing
 import os
 import platform
-import resource
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.core import processor
+from pipeline.core import processor, system
 from pipeline.core.errors import ConfigError
 
 VARIABLE: Final = "PIPELINE_RUNTIME"
@@ -183,15 +182,12 @@ def environment_before() -> dict[str, str]:
 
 def memory_bytes() -> int:
     """How much memory this process can have: the machine's, or what its limits and control groups leave."""
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    own, _ = resource.getrlimit(resource.RLIMIT_AS)
-    unlimited = resource.RLIM_INFINITY
-    return min(machine, machine if own == unlimited else own, *_control_group_limits(Path("/")))
+    return min([system.memory_bytes(), *_control_group_limits(Path("/"))])
 
 
 def processors() -> int:
     """How many processors this process can use: those it may run on, or what its control groups leave."""
-    return min([len(os.sched_getaffinity(0)), *_control_group_processors(Path("/"))])
+    return min([system.processors(), *_control_group_processors(Path("/"))])
 
 
 def _control_group_limits(root: Path) -> Iterator[int]:

@@ -10,7 +10,6 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pipeline.core import runtime
+from pipeline.core import runtime, system
 from pipeline.core.errors import PipelineError
 from pipeline.repro.jobs import dvc
 
@@ -196,7 +195,7 @@ def reproduce(
                 text=True,
                 encoding="utf-8",
                 errors="replace",
-                start_new_session=True,
+                **system.own_group(),
             )
         ) as process,
     ):
@@ -224,13 +223,11 @@ def _ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
         yield process
         process.wait()
     finally:
-        # The group can outlive its leader.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGINT if process.poll() is None else signal.SIGKILL)
+        if process.poll() is None:
+            system.interrupt_group(process)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_SECONDS_TO_END)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        system.kill_group(process)
         process.wait()
         if process.stdout is not None:
             process.stdout.close()

@@ -6,9 +6,7 @@ does not do then is to order the stages; that is done here, from the graph that 
 """
 
 import contextlib
-import os
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -18,6 +16,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import IO
 
+from pipeline.core import system
 from pipeline.core.errors import PipelineError
 
 Graph = Mapping[str, Sequence[str]]
@@ -248,7 +247,7 @@ class _Process:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            start_new_session=True,
+            **system.own_group(),
         )
         threading.Thread(target=self._pass_on, args=(self._process.stdout,), daemon=True).start()
 
@@ -270,22 +269,26 @@ class _Process:
         """The exit code; subprocess.TimeoutExpired if there is none after so long."""
         return 0 if self._process is None else self._process.wait(seconds)
 
-    def send(self, number: int) -> None:
-        """Send a signal to the process and all that it started."""
+    def interrupt(self) -> None:
+        """Interrupt the process and all that it started, as the keyboard does."""
         if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, number)
+            system.interrupt_group(self._process)
+
+    def kill(self) -> None:
+        """End the process and all that it started."""
+        if self._process is not None:
+            system.kill_group(self._process)
 
 
 def _end(processes: Iterable[_Process]) -> None:
     """End what still runs: as an interrupt from the keyboard does, so that DVC cleans up; else by force."""
     left = list(processes)
     for process in left:
-        process.send(signal.SIGINT)
+        process.interrupt()
     for process in left:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_GRACE_SECONDS)
-        process.send(signal.SIGKILL)
+        process.kill()
         process.wait()
 
 

@@ -6,8 +6,6 @@ killed process leaves one behind, and the next write of NAME removes it. Git and
 """
 
 import contextlib
-import errno
-import fcntl
 import os
 import re
 import secrets
@@ -18,7 +16,7 @@ from typing import Any, BinaryIO, Final
 
 import numpy as np
 
-from pipeline.core import runtime
+from pipeline.core import runtime, system
 from pipeline.core.errors import FormatError, PipelineError
 
 Array = np.ndarray[Any, Any]
@@ -77,13 +75,16 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         _remove_leftovers(path)
         temporary, opened = _open_temporary(path)
         try:
-            # The name changes while the file is open, and so locked: nobody takes it for a leftover.
             with opened as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
+                if system.REPLACES_OPEN_FILES:
+                    # While the file is open, and so locked: nobody takes it for a leftover.
+                    temporary.replace(path)
+            if not system.REPLACES_OPEN_FILES:
                 temporary.replace(path)
-            sync_folder(path.parent)
+            system.sync_folder(path.parent)
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
@@ -107,7 +108,7 @@ def _open_temporary(path: Path) -> tuple[Path, BinaryIO]:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(_TOKEN_BYTES)}.tmp")
         file = temporary.open("xb")
         with contextlib.suppress(OSError):  # some file systems have no locks
-            fcntl.flock(file, fcntl.LOCK_EX)
+            system.lock(file.fileno())
         if temporary.exists():
             return temporary, file
         file.close()  # another process came between, and took it for a leftover
@@ -118,30 +119,12 @@ def _remove_leftovers(path: Path) -> None:
     name = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{{2 * _TOKEN_BYTES}}}\.tmp")
     with contextlib.suppress(OSError):  # whatever hinders this need not hinder the write
         for leftover in [each for each in path.parent.iterdir() if name.fullmatch(each.name)]:
-            descriptor = os.open(leftover, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            descriptor = system.open_to_lock(leftover)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                leftover.unlink()
-            except BlockingIOError:
-                continue  # it is being written
+                if system.lock(descriptor, wait=False):  # else it is being written
+                    leftover.unlink()
             finally:
                 os.close(descriptor)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in a folder last, where the file system can.
-
-    Raises:
-        OSError: the disk fails.
-    """
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
-    finally:
-        os.close(descriptor)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

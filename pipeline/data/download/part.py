@@ -1,7 +1,6 @@
 """The part of a file that has arrived: its bytes, running checksum and lock."""
 
 import errno
-import fcntl
 import hashlib
 import io
 import json
@@ -9,13 +8,14 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pipeline.core import system
 from pipeline.core.errors import ConfigError
-from pipeline.core.files.atomic import atomic_write, sync_folder, write_text
+from pipeline.core.files.atomic import atomic_write, write_text
 from pipeline.core.progress import Progress
 from pipeline.data.download.http import printable_validator
 
@@ -116,15 +116,18 @@ class PartFile:
         os.fsync(self._handle.fileno())
         self._record.unlink(missing_ok=True)
         try:
+            if not system.REPLACES_OPEN_FILES:
+                raise OSError(errno.EXDEV, "the part file is open")  # noqa: TRY301  (the same way out)
             self._path.replace(destination)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
             # Another file system: copy, and let the copy appear as suddenly.
-            with self._path.open("rb") as part, atomic_write(destination) as copy:
-                shutil.copyfileobj(part, copy, PIECE_BYTES)
-            self._path.unlink()
-        sync_folder(destination.parent)
+            self._handle.seek(0)
+            with atomic_write(destination) as copy:
+                shutil.copyfileobj(self._handle, copy, PIECE_BYTES)
+            self._handle.truncate(0)
+        system.sync_folder(destination.parent)
 
     def _count(self, piece: bytes) -> None:
         self._hash.update(piece)
@@ -145,11 +148,9 @@ def locked_part(path: Path, report: Callable[[str], None]) -> Iterator[io.FileIO
     """Open `path` for appending, as the only process (and thread) that does; an empty file does not stay."""
     while True:
         with path.open("a+b", buffering=0) as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not system.lock(handle.fileno(), wait=False):
                 report(f"{path.name}: another process is fetching this file; waiting for it")
-                fcntl.flock(handle, fcntl.LOCK_EX)
+                system.lock(handle.fileno())
             try:
                 is_current = os.path.samestat(os.fstat(handle.fileno()), path.stat())
             except FileNotFoundError:
@@ -160,8 +161,9 @@ def locked_part(path: Path, report: Callable[[str], None]) -> Iterator[io.FileIO
                     yield handle
                 finally:
                     if os.fstat(handle.fileno()).st_size == 0:
-                        path.unlink(missing_ok=True)
                         _record_path(path).unlink(missing_ok=True)
+                        with suppress(PermissionError):  # of systems that remove no open file
+                            path.unlink(missing_ok=True)
                 return
 
 

@@ -1,11 +1,9 @@
 """Processes on this machine, by joblib's loky; or none but this one."""
 
 import contextlib
-import ctypes
 import os
 import queue
 import signal
-import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -14,7 +12,7 @@ from typing import Any, Self
 
 from joblib.externals.loky.process_executor import ProcessPoolExecutor
 
-from pipeline.core import runtime
+from pipeline.core import runtime, system
 from pipeline.search.engines import Ended
 
 
@@ -122,9 +120,8 @@ class Processes:
 def _follow_parent(parent: int) -> None:
     # Ctrl-C reaches every process of a terminal; the one that started these ends them.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # And if that one is killed, nobody would: Linux does, by PR_SET_PDEATHSIG.
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+    # And if that one is killed, nobody would but the kernel.
+    system.die_with_parent()
     if os.getppid() != parent:
         # It was killed before.
         os._exit(1)

@@ -1,0 +1,129 @@
+"""What operating systems do differently, in one place: locks, folders, limits, groups of processes.
+
+This module imports nothing but the standard library at first, for `pipeline.core.runtime` needs it before NumPy is
+loaded. Everything that not every system has (fcntl, resource, POSIX signals) is imported or named here alone.
+"""
+
+import contextlib
+import ctypes
+import errno
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from subprocess import Popen
+
+REPLACES_OPEN_FILES: Final = sys.platform != "win32"
+"""Whether a file can be renamed or removed while it is open."""
+
+
+def lock(descriptor: int, *, wait: bool = True) -> bool:
+    """Lock an open file for this process alone until it is closed, or the process ends in whatever way.
+
+    Args:
+        descriptor: of a file that this process opened itself: locks belong to the opening.
+        wait: until whoever has the lock lets go of it.
+
+    Returns:
+        Whether the lock is held; False only without `wait`.
+
+    Raises:
+        OSError: the file system has no locks.
+    """
+    from filelock import lock_descriptor  # noqa: PLC0415  (only for those who write files)
+
+    return lock_descriptor(descriptor, blocking=wait)
+
+
+def open_to_lock(path: Path) -> int:
+    """A descriptor of an existing file that is no link, to be locked and closed; a pipe is not waited for.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    return os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder last, where the system and the file system can.
+
+    Raises:
+        OSError: the disk fails.
+    """
+    if sys.platform != "win32":  # which opens no folders
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+                raise
+        finally:
+            os.close(descriptor)
+
+
+def memory_bytes() -> int:
+    """The machine's memory, or what the limit on this process's addresses leaves of it."""
+    if sys.platform == "win32":
+        import psutil  # noqa: PLC0415  (no other system needs it)
+
+        return int(psutil.virtual_memory().total)
+    else:  # noqa: RET505  (mypy checks each branch for its own system)
+        machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        try:
+            import resource  # noqa: PLC0415  (not every Python has it)
+        except ImportError:
+            return machine
+        own, _ = resource.getrlimit(resource.RLIMIT_AS)
+        return machine if own == resource.RLIM_INFINITY else min(machine, own)
+
+
+def processors() -> int:
+    """How many processors this process may run on, or the machine has where nothing tells."""
+    count = os.cpu_count() or 1
+    if sys.platform == "linux":
+        count = len(os.sched_getaffinity(0))
+    return count
+
+
+def own_group() -> dict[str, Any]:
+    """Arguments for `subprocess.Popen`: the process, and all that it starts, get a group of their own."""
+    arguments: dict[str, Any] = {"start_new_session": True}
+    if sys.platform == "win32":
+        from subprocess import CREATE_NEW_PROCESS_GROUP  # noqa: PLC0415  (no other system needs it)
+
+        arguments = {"creationflags": CREATE_NEW_PROCESS_GROUP}
+    return arguments
+
+
+def interrupt_group(process: "Popen[str]") -> None:
+    """Send a process started with `own_group`, and all that it started, what Ctrl-C sends."""
+    with contextlib.suppress(ProcessLookupError):
+        if sys.platform == "win32":
+            process.send_signal(signal.CTRL_BREAK_EVENT)
+        else:
+            os.killpg(process.pid, signal.SIGINT)
+
+
+def kill_group(process: "Popen[str]") -> None:
+    """End a process started with `own_group`, and all that it started, at once; it may have ended before."""
+    if sys.platform == "win32":
+        import psutil  # noqa: PLC0415  (no other system needs it)
+
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(process.pid).children(recursive=True):
+                child.kill()
+        process.kill()
+    else:
+        # The group can outlive its leader.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def die_with_parent() -> None:
+    """Have the kernel end this process when its parent ends, where it can: on Linux."""
+    if sys.platform == "linux":
+        # PR_SET_PDEATHSIG
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
