@@ -149,13 +149,14 @@ def _of_files(paths: Sequence[Path], data: "Data", picture: Path | None) -> list
     files = pictures.find(list(paths))
     check_picture(picture, files)
     subjects = []
-    for file in files:
-        levels = pictures.read(file)
-        try:
-            image = normalise.as_stored(levels, data.image_shape)
-        except PipelineError as error:
-            raise PipelineError(f"{file}: {error}") from None
-        subjects.append(Subject(str(file), image))
+    with pictures.decoder() as decoder:
+        for file in files:
+            levels = decoder.read(file)
+            try:
+                image = normalise.as_stored(levels, data.image_shape)
+            except PipelineError as error:
+                raise PipelineError(f"{file}: {error}") from None
+            subjects.append(Subject(str(file), image))
     return subjects
 
 

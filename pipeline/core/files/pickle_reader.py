@@ -40,6 +40,12 @@ _PYTHON2_TEXT: Final = re.compile(rb"(?:[^\\]++|\\[\\'\"nrt]|\\x[0-9a-f]{2})*+",
 _SMALL_INTEGERS: Final = re.compile(rb"(?:K.)++", re.DOTALL)
 
 
+# Where UTF-8, or Python's escapes, have a character past Latin-1: the whole text takes 2 or 4 bytes for each.
+_WIDE_UTF8: Final = re.compile(rb"[\xc4-\xff]")
+_WIDE_ESCAPE: Final = re.compile(rb"\\(?:u(?!00)|U(?!000000))")
+_MOST_WIDE_TEXT: Final = 2**20  # bytes of a pickle: names, not data
+
+
 class _RefusalError(Exception):
     """Why the machine stopped; `restricted_loads` adds the file's name."""
 
@@ -122,6 +128,7 @@ class _Machine:
         # The few steps that copy something a second time share this allowance, so that a pickle
         # cannot have one long string copied a million times.
         self.copies_left = 4 * len(data) + 65536
+        self.wide_left = _MOST_WIDE_TEXT
         self.stack: list[object] = []
         self.marks: list[int] = []
         self.memo: dict[int, object] = {}
@@ -177,6 +184,15 @@ class _Machine:
         """A string whose length stands before it in `size` bytes; not copied."""
         start = self.skip(self.number(size))
         return _Long(memoryview(self.data)[start : self.position], is_text=is_text)
+
+    def text(self, data: bytes | memoryview, encoding: str, wide: re.Pattern[bytes]) -> str:
+        """Text; little of it past Latin-1, whose characters take up to four times their place."""
+        if wide.search(data):
+            self.wide_left -= len(data)
+            if self.wide_left < 0:
+                raise _RefusalError(f"it has more than {_MOST_WIDE_TEXT:,} bytes of text past Latin-1")
+        # "surrogatepass" is how Python writes lone surrogates.
+        return str(data, encoding, "surrogatepass")
 
     # The stack
 
@@ -528,8 +544,8 @@ def _float(machine: _Machine) -> float:
 
 
 def _utf8(machine: _Machine, length_size: int) -> str:
-    # "surrogatepass" is how Python writes lone surrogates.
-    return machine.take(machine.number(length_size)).decode("utf-8", "surrogatepass")
+    start = machine.skip(machine.number(length_size))
+    return machine.text(memoryview(machine.data)[start : machine.position], "utf-8", _WIDE_UTF8)
 
 
 def _ascii_line(machine: _Machine) -> str:
@@ -565,7 +581,7 @@ def _handlers() -> dict[str, _Step]:
         "U": _Machine.short_text,
         "T": lambda m: m.push(m.long(4, is_text=True)),
         # UNICODE, SHORT_BINUNICODE, BINUNICODE, BINUNICODE8
-        "V": lambda m: m.push(m.line(None).decode("raw_unicode_escape")),
+        "V": lambda m: m.push(m.text(m.line(None), "raw_unicode_escape", _WIDE_ESCAPE)),
         "\x8c": lambda m: m.push(_utf8(m, 1)),
         "X": lambda m: m.push(_utf8(m, 4)),
         "\x8d": lambda m: m.push(_utf8(m, 8)),

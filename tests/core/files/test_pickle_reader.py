@@ -807,3 +807,30 @@ def test_a_program_with_only_pickle_and_numpy_reads_them_without_a_warning(tmp_p
     arguments = [sys.executable, "-I", "-W", "error", "-W", "ignore::ResourceWarning", "-c", program]
     result = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S603  (our own program)
     assert (result.stdout, result.stderr) == ("15.0\n", "")
+
+
+@pytest.mark.parametrize(
+    ("head", "tail", "unit"),
+    [
+        (b"\x80\x04\x8d" + struct.pack("<Q", 2**21), b".", "🙂a".encode().ljust(8, b"a")),
+        (b"\x80\x02X" + struct.pack("<I", 2**21), b".", "Āa".encode().ljust(8, b"a")),
+        (b"(V", b"\nt.", b"\\U0001f642".ljust(16, b"a")),
+        (b"(V", b"\nt.", b"\\u0100aa"),
+    ],
+)
+def test_wide_text_takes_little_memory(head: bytes, tail: bytes, unit: bytes) -> None:
+    data = head + unit + b"a" * (2**21 - len(unit)) + tail
+    tracemalloc.start()
+    try:
+        with pytest.raises(FormatError, match="more than 1,048,576 bytes of text past Latin-1"):
+            pickle_reader.restricted_loads(data, name="a.pkl")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1.5 * len(data)
+
+
+def test_short_wide_text_and_long_narrow_text_are_read() -> None:
+    for value in ("お🙂", "é" * 2**21):
+        for protocol in range(6):
+            assert pickle_reader.restricted_loads(pickle.dumps([value], protocol), name="a.pkl") == [value]
