@@ -28,6 +28,7 @@ $(SERVICE_READY): $(READY) requirements-service.lock
 
 run: $(READY) ## run every experiment with dvc repro (SOURCE=official for downloaded data, JOBS=2 for two at a time)
 	@if [ -n "$(SOURCE)" ]; then pipeline source "$(SOURCE)"; fi
+	@pipeline check-params
 	@if [ -n "$(JOBS)" ]; then pipeline repro --jobs "$(JOBS)"; else dvc repro; fi
 	@echo
 	@dvc metrics show

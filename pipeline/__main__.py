@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Final, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
 from pipeline import __version__
 from pipeline.core import runtime
@@ -32,6 +32,7 @@ _EXPERIMENT_STAGES: Final = {
 # Each is a module of pipeline.commands with EXAMPLE, add_arguments(parser) and run(layout, options).
 _COMMANDS: Final = {
     "check-gradients": "compare the analytic gradients with central differences",
+    "check-params": "see that every name in params.yaml is a plain one",
     "check-remote": "look for damaged objects on a DVC remote",
     "compare": "compare two parameter pickles on the same images",
     "predict": "classify images with trained parameters",
@@ -277,7 +278,7 @@ def _train_application(arguments: list[str]) -> int:
     """Let Hydra compose (and sweep over) a configuration, its complaints in our own words."""
     import hydra  # noqa: PLC0415  (slow to import)
     from hydra.core.hydra_config import HydraConfig  # noqa: PLC0415  (the same)
-    from omegaconf import DictConfig  # noqa: PLC0415  (the same)
+    from omegaconf import DictConfig, OmegaConf  # noqa: PLC0415  (the same)
 
     from pipeline.config.compose import compose, hydra_overrides  # noqa: PLC0415  (the same)
     from pipeline.config.messages import explain  # noqa: PLC0415  (the same)
@@ -289,7 +290,9 @@ def _train_application(arguments: list[str]) -> int:
 
     @hydra.main(version_base="1.3", config_path=str(layout.conf), config_name="config")
     def application(composed: DictConfig) -> None:
-        folder = Path(HydraConfig.get().runtime.output_dir)
+        # As it stands: a folder's name may look like a reference.
+        hydra_values: Any = OmegaConf.to_container(HydraConfig.instance().cfg, resolve=False)
+        folder = Path(hydra_values["hydra"]["runtime"]["output_dir"])
         try:
             importlib.import_module("pipeline.commands.train").run(layout, composed, folder)
         except PipelineError as error:

@@ -611,6 +611,17 @@ def test_runs_lie_at_the_top_of_the_checkout(
 
 
 @pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("name", ["a${seed}b", "a${oc.env:HOME}", "a,b", "a#b", "a\nb", "a=b c'\""])
+def test_a_path_is_no_syntax(parsed: Layout, cli: Run, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    moved = Layout(parsed.root.rename(parsed.root.parent / name))
+    monkeypatch.chdir(moved.root)
+    assert cli("train", "experiment=tiny").code == 0
+    assert len(runs(moved)) == 1
+    assert cli("compose", "tiny").code == 0
+    assert [folder.name for folder in moved.root.parent.iterdir()] == [name]
+
+
+@pytest.mark.usefixtures("no_pictures")
 def test_a_sweep_of_two(parsed: Layout, cli: Run) -> None:
     ended = cli("train", "-m", "experiment=tiny", "model.hidden=[3],[4,5]")
     assert ended.code == 0

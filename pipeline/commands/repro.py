@@ -3,11 +3,15 @@
 import argparse
 import os
 import subprocess
+from typing import TYPE_CHECKING
 
 from pipeline.core import runtime
 from pipeline.core.errors import PipelineError, UsageError
 from pipeline.core.paths import Layout
 from pipeline.core.progress import say
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 EXAMPLE = "repro --jobs 2"
 
@@ -25,15 +29,18 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
 
     Raises:
         UsageError: no jobs are asked for.
-        PipelineError: DVC cannot read dvc.yaml, there is no such stage, or a stage failed.
+        PipelineError: params.yaml has a name that is no plain one, DVC cannot read dvc.yaml, there is no such
+            stage, or a stage failed.
     """
     count = runtime.processors() if options.jobs is None else options.jobs
     if count < 1:
         raise UsageError(f"--jobs {count}: expected 1 or more")
+    from pipeline.config.compose import read_params  # noqa: PLC0415  (not needed for --help)
     from pipeline.core.files.atomic import read_bytes, write_text  # noqa: PLC0415  (the same)
     from pipeline.core.files.tables import MAXIMUM_TEXT_BYTES
-    from pipeline.repro import jobs  # noqa: PLC0415  (not needed for --help)
+    from pipeline.repro import jobs  # noqa: PLC0415  (the same)
 
+    params = read_params(layout.params)
     dag = subprocess.run(  # noqa: S603  (DVC)
         jobs.dvc("dag", "--dot"), cwd=layout.root, capture_output=True, text=True, check=False
     )
@@ -48,7 +55,7 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
 
     known = jobs.stages_in(locked())
     chosen = jobs.needed_for(graph, options.targets or graph)
-    work, searches = _work(layout)
+    work, searches = _work(layout, params)
     try:
         jobs.run(
             jobs.jobs_of(chosen, searches),
@@ -73,17 +80,16 @@ def _share(count: int, *, is_wide: bool) -> dict[str, str]:
     return {"PIPELINE_WORKERS": str(count)} if is_wide else {"PIPELINE_THREADS": "1"}
 
 
-def _work(layout: Layout) -> tuple[dict[str, float], set[str]]:
+def _work(layout: Layout, params: "DictConfig") -> tuple[dict[str, float], set[str]]:
     """How much each train stage has to compute, roughly and in no unit; and those that search.
 
     A step costs what its products do: 6 operations per parameter and image forward and backward; by
     differences a loss at either side of each parameter, of which the vectorised ones save all but a 60th.
     """
-    from pipeline.config.compose import compose, experiment_overrides, read_params  # noqa: PLC0415  (not needed for --help)
+    from pipeline.config.compose import compose, experiment_overrides  # noqa: PLC0415  (not needed for --help)
     from pipeline.nn.setup import network_of, total_epochs, total_steps  # noqa: PLC0415  (the same)
     from pipeline.search import strategies  # noqa: PLC0415  (the same)
 
-    params = read_params(layout.params)
     work, searches = {}, set()
     for experiment in params["experiments"]:
         try:

@@ -1,10 +1,15 @@
 """Checks of values that several classes of the schema share, and how a value is spelled in a message."""
 
 import math
+import re
 from typing import Final
 
 from pipeline.core.descriptions import shorten
 from pipeline.core.errors import ConfigError
+
+NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+PLAIN_NAME: Final = "letters, digits, dashes and underscores, a letter or digit first"
+"""What DVC can address, Hydra can override and a shell takes as one word."""
 
 # More of anything would end in the middle of a run, in an allocation.
 TOO_MANY: Final = 2**31

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.config.build import T, build
-from pipeline.config.checks import describe_value
+from pipeline.config.checks import NAME, PLAIN_NAME, describe_value
 from pipeline.config.messages import explain, in_one_line
 from pipeline.config.schema import Config, Dataset
 from pipeline.config.space import is_range
@@ -129,12 +129,28 @@ def experiment_overrides(params: DictConfig, name: str) -> list[str]:
 
 
 def read_params(path: Path) -> DictConfig:
-    """params.yaml.
+    """params.yaml, whose names DVC puts into the commands that a shell reads.
 
     Raises:
-        ConfigError: it cannot be read.
+        ConfigError: it cannot be read, or a shell would read a name as something else.
     """
-    return _load(path)
+    params = _load(path)
+    for key, name in _selected_names(cast("dict[Any, Any]", OmegaConf.to_container(params))):
+        if not NAME.fullmatch(str(name)):
+            raise ConfigError(f"{path}: {key}: '{describe_value(name)}': expected {PLAIN_NAME}")
+    return params
+
+
+def _selected_names(params: Mapping[Any, Any]) -> Iterator[tuple[str, object]]:
+    """Every name in params.yaml with the key that it stands at; what has another form is told elsewhere."""
+    yield "source", params.get("source", "bundled")
+    datasets, experiments = params.get("datasets"), params.get("experiments")
+    for dataset in datasets if isinstance(datasets, list) else ():
+        yield "datasets", dataset
+    for name, entry in experiments.items() if isinstance(experiments, dict) else ():
+        yield "experiments", name
+        if isinstance(entry, dict) and isinstance(entry.get("dataset"), str):
+            yield f"experiments.{name}.dataset", entry["dataset"]
 
 
 def _load(path: Path) -> DictConfig:

@@ -9,7 +9,15 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
-from pipeline.config.checks import TOO_MANY, describe_value, is_finite, require, require_count
+from pipeline.config.checks import (
+    NAME,
+    PLAIN_NAME,
+    TOO_MANY,
+    describe_value,
+    is_finite,
+    require,
+    require_count,
+)
 from pipeline.config.space import Search
 from pipeline.core.errors import ConfigError
 
@@ -94,11 +102,14 @@ class Dataset:
 
     def __post_init__(self) -> None:
         require(
-            len(self.image_shape) == 3 and all(size > 0 for size in self.image_shape),  # noqa: PLR2004  (h, w, c)
+            len(self.image_shape) == 3  # noqa: PLR2004  (h, w, c)
+            and all(size > 0 for size in self.image_shape)
+            and self.image_shape[2] in {1, 3},
             "image_shape",
             self.image_shape,
-            "height, width, channels",
+            "height, width, channels, which are 1 (grey) or 3 (colour)",
         )
+        require(bool(NAME.fullmatch(self.name)), "name", self.name, PLAIN_NAME)
         unknown = sorted(set(self.sources) - set(SOURCES))
         require(not unknown, "sources", unknown, f"only {', '.join(SOURCES)}")
 
@@ -353,12 +364,7 @@ class Config:
     published: Published | None = None
 
     def __post_init__(self) -> None:
-        require(
-            bool(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.name)),
-            "name",
-            self.name,
-            "letters, digits, dots, dashes and underscores",
-        )
+        require(bool(NAME.fullmatch(self.name)), "name", self.name, PLAIN_NAME)
         require(self.source in SOURCES, "source", self.source, f"one of {', '.join(SOURCES)}")
         require(0 <= self.seed < 2**32, "seed", self.seed, "0 <= seed < 2**32")
         self.dataset.source(self.source)

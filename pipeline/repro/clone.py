@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pipeline.config.compose import read_params
 from pipeline.core import runtime, system
 from pipeline.core.errors import PipelineError
 from pipeline.repro.jobs import dvc
@@ -35,7 +36,6 @@ _SECONDS_TO_END: Final = 10.0
 
 _LOOK: Final = """
 import json, pipeline
-from pipeline.core import runtime
 print(json.dumps({"package": pipeline.__file__, "doubts": runtime.doubts()}))
 """
 
@@ -100,7 +100,7 @@ def fresh_clone(root: Path, *, keep: bool = False) -> Iterator[Clone]:
         PipelineError: `root` has no git repository or no commit, or git fails.
     """
     try:
-        top = Path(os.fsdecode(git(root, "rev-parse", "--show-toplevel").rstrip(b"\n")))
+        top = Path(os.fsdecode(git(root, "rev-parse", "--show-toplevel").removesuffix(b"\n")))
         commit = git(root, "rev-parse", "--verify", "HEAD").decode().strip()
     except PipelineError as error:
         raise PipelineError(f"verify clones the last commit of {root}, and there is none: {error}") from None
@@ -128,7 +128,9 @@ def _isolate(root: Path) -> None:
     folder = root / ".dvc"
     folder.mkdir(exist_ok=True)
     (folder / "config.local").write_text(
-        f"[cache]\n    dir = {folder / 'cache'}\n    type = copy\n[core]\n    analytics = false\n", "utf-8"
+        # Relative to .dvc/: DVC would read parts of a path as syntax.
+        "[cache]\n    dir = cache\n    type = copy\n[core]\n    analytics = false\n",
+        "utf-8",
     )
 
 
@@ -171,9 +173,11 @@ def reproduce(
         The stages that ran, in their order.
 
     Raises:
-        PipelineError: a stage fails, or DVC took a result from somewhere. What the run said is in
+        PipelineError: params.yaml has a name that is no plain one, a stage fails, or DVC took a result from
+            somewhere. What the run said is in
             ``repro.log`` in the clone's folder.
     """
+    read_params(clone.root / "params.yaml")
     for path in ("dvc.lock", *made):
         (clone.root / path).unlink(missing_ok=True)
     log = clone.folder / "repro.log"

@@ -266,15 +266,20 @@ POSITIVE = "a positive number below 2**31"
     [
         (
             "name",
-            ["", "a/b", "../x", ".x", "-x", "a b", "é"],
-            "letters, digits, dots, dashes and underscores",
+            ["", "a/b", "../x", ".x", "-x", "a b", "é", "v1.2", "x; touch y", "$x", "-h"],
+            "letters, digits, dashes and underscores, a letter or digit first",
         ),
         ("source", ["", "Official", "mnist"], "one of bundled, official"),
         ("seed", [-1, 2**32, 10**30], "0 <= seed < 2**32"),
         (
             "dataset.image_shape",
-            [[], [28, 28], [1, 1, 1, 1], [0, 1, 1], [28, 28, -1]],
-            "height, width, channels",
+            [[], [28, 28], [1, 1, 1, 1], [0, 1, 1], [28, 28, -1], [28, 28, 2], [28, 28, 4]],
+            "height, width, channels, which are 1 (grey) or 3 (colour)",
+        ),
+        (
+            "dataset.name",
+            ["", "a.b", "a;b"],
+            "letters, digits, dashes and underscores, a letter or digit first",
         ),
         ("dataset.sources", [], "only bundled, official"),
         ("dataset.sources.bundled.classes", [[], ["a"], [str(i) for i in range(257)]], "2 to 256 names"),
