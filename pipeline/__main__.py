@@ -140,7 +140,9 @@ def _told(error: Exception) -> str:
 
 
 def _complain(text: str) -> None:
-    sys.stderr.write(f"pipeline: {text}\n")
+    from pipeline.core.descriptions import harmless  # noqa: PLC0415  (not needed for --help)
+
+    sys.stderr.write(f"pipeline: {harmless(text)}\n")
 
 
 def _run(given: list[str]) -> int:

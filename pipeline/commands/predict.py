@@ -145,6 +145,7 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
 def _of_files(paths: Sequence[Path], data: "Data", picture: Path | None) -> list[Subject]:
     from pipeline.commands.shared import normalise, pictures
     from pipeline.commands.shared.terminal import check_picture
+    from pipeline.core.descriptions import shorten
 
     files = pictures.find(list(paths))
     check_picture(picture, files)
@@ -156,7 +157,7 @@ def _of_files(paths: Sequence[Path], data: "Data", picture: Path | None) -> list
                 image = normalise.as_stored(levels, data.image_shape)
             except PipelineError as error:
                 raise PipelineError(f"{file}: {error}") from None
-            subjects.append(Subject(str(file), image))
+            subjects.append(Subject(shorten(str(file), 1000), image))
     return subjects
 
 

@@ -1,5 +1,6 @@
 """What a file holds, told from its first bytes, and other strangers' text: for error messages of one line."""
 
+import re
 from typing import Final
 
 HEAD_BYTES: Final = 512
@@ -32,6 +33,15 @@ def shorten(text: str, maximum: int = 100) -> str:
     """Text from a file as an error message can show it: printable, `maximum` characters and dots."""
     printable = "".join(character if character.isprintable() else "?" for character in text[:maximum])
     return printable + "..." * (len(text) > maximum)
+
+
+def harmless(text: str) -> str:
+    """Text of several lines without what would steer a terminal: each such character as a question mark."""
+    return _STEERING.sub("?", text)
+
+
+# Control characters apart from the line feed, and what turns the direction of writing.
+_STEERING: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def _signature(head: bytes) -> str | None:

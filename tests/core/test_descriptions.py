@@ -5,7 +5,7 @@ import tarfile
 import numpy as np
 import pytest
 
-from pipeline.core.descriptions import describe, shorten
+from pipeline.core.descriptions import describe, harmless, shorten
 
 
 def _tar() -> bytes:
@@ -43,3 +43,7 @@ def test_names_what_a_file_begins_with(head: bytes, expected: str) -> None:
 def test_shortens_to_one_printable_line() -> None:
     assert shorten("a\nb\x1b[31m", 20) == "a?b?[31m"
     assert shorten("x" * 30, 5) == "xxxxx..."
+
+
+def test_text_cannot_steer_a_terminal() -> None:
+    assert harmless("a\x1b[2J\rb\x9b\u202ec\nd é お") == "a?[2J?b??c\nd é お"

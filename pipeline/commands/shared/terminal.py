@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from pipeline.core.descriptions import harmless
 from pipeline.core.errors import PipelineError, UsageError
 
 _EIGHTHS: Final = "▏▎▍▌▋▊▉█"
@@ -24,6 +25,7 @@ def write(text: str = "") -> None:
         BrokenPipeError: its reader has gone.
     """
     encoding = sys.stdout.encoding or "utf-8"
+    text = harmless(text)
     try:
         sys.stdout.write(text.encode(encoding, "replace").decode(encoding) + "\n")
     except BrokenPipeError:

@@ -58,11 +58,19 @@ def places_of(
 
 def _own_places(mirror: str, dataset: str | None, name: str) -> list[Place]:
     scheme, separator, _ = mirror.partition("://")
+    scheme = scheme.lower()
+    if mirror.lower().startswith("file:/"):
+        scheme, separator = "file", ":"
     names = [f"{dataset}/{name}", name] if dataset else [name]
     if separator and scheme in {"http", "https"}:
         urls = [_below(mirror, below) for below in names]
         return [Place(url, _label(url), own=True) for url in urls]
-    folder = Path(mirror).expanduser()
+    try:
+        folder = Path(mirror).expanduser()
+    except RuntimeError:
+        raise ConfigError(
+            f"{MIRROR_VARIABLE}={_label(mirror)}: there is no such user; give the folder's path"
+        ) from None
     if separator:
         parts = urlsplit(mirror)
         if scheme != "file" or parts.netloc not in {"", "localhost"}:

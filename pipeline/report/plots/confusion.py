@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from pipeline.report.metrics import Integers
 from pipeline.report.plots.cells import write_cells
-from pipeline.report.plots.page import finish_layout, new_figure, shorten_label
+from pipeline.report.plots.page import distinct_labels, finish_layout, new_figure
 from pipeline.report.plots.style import (
     BLUE,
     ERRORS,
@@ -47,7 +47,7 @@ def confusion(matrix: Integers, class_names: Sequence[str], *, title: str, subti
     count = len(class_names)
     if matrix.shape != (count, count) or not count:
         raise ValueError(f"matrix {matrix.shape} and {count} class names: they do not fit")
-    names = [shorten_label(name, 16) for name in class_names]
+    names = distinct_labels(class_names, 16)
     support = matrix.sum(axis=1)
     hits = matrix.diagonal()
     total = int(support.sum())

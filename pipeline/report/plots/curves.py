@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from pipeline.report.metrics import CalibrationBins, Float64s, Floats, RocCurve, calibration_error, thin_curve
 from pipeline.report.plots.page import (
     choose_loss_scale,
+    distinct_labels,
     finish_layout,
     keep_percent_range,
     label_line_ends,
@@ -277,6 +278,7 @@ def roc(
 def _list_areas(axes: Axes, first: str, areas: Mapping[str, float]) -> None:
     """Write the areas below the curves, the `first` curve's on top and the others' from small to large."""
     others = [name for name in areas if name != first]
+    labels = {first: first, **dict(zip(others, distinct_labels(others, 14), strict=True))}
     others.sort(key=lambda name: (math.isnan(areas[name]), areas[name]))
     shown = others[:MOST_LISTED]
     axes.set_title("area" if len(shown) == len(others) else f"area, smallest of {len(others)}", color=MUTED)
@@ -284,7 +286,7 @@ def _list_areas(axes: Axes, first: str, areas: Mapping[str, float]) -> None:
         y = 0.97 - 0.07 * index
         style: dict[str, Any] = {"transform": axes.transAxes, "fontsize": 8.0, "va": "center_baseline"}
         style |= {"color": BLUE, "weight": "bold"} if name == first else {"color": INK}
-        axes.text(0, y, shorten_label(name, 14), **style)
+        axes.text(0, y, shorten_label(labels[name], 14), **style)
         number = "undefined" if math.isnan(areas[name]) else f"{areas[name]:.4f}"
         axes.text(1, y, number, ha="right", **style)
 

@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 from pipeline.report.metrics import Floats, Integers
 from pipeline.report.plots.page import (
     clip_text,
+    distinct_labels,
     finish_layout,
     format_percent,
     new_page,
     replace_missing_glyphs,
-    shorten_label,
     text_width,
     write_at,
 )
@@ -201,7 +201,7 @@ def mistakes(
         ValueError: the shapes or labels do not fit.
     """
     check_examples(images, class_names, actual, predicted)
-    names = [shorten_label(name, 16) for name in class_names]
+    names = distinct_labels(class_names, 16)
     if not len(images):
         return _gallery(
             images, [], title=title, subtitle=subtitle, empty="no mistakes: every image was recognised"
@@ -261,7 +261,7 @@ def disagreements(
         ValueError: the shapes or labels do not fit.
     """
     check_examples(images, class_names, actual, *predicted)
-    names = [shorten_label(name, 14) for name in class_names]
+    names = distinct_labels(class_names, 14)
     if not len(images):
         return _gallery(images, [], title=title, subtitle=subtitle, empty="they agree on every image")
     wrong = (predicted[0] != actual) & (predicted[1] != actual)

@@ -159,6 +159,14 @@ def shorten_label(text: str, most: int) -> str:
     return cleaned if len(cleaned) <= most else cleaned[: most - 1] + "…"
 
 
+def distinct_labels(names: Sequence[str], most: int) -> list[str]:
+    """Each name in at most `most` letters; all with their index before them where two would look alike."""
+    shown = [shorten_label(name, most) for name in names]
+    if len(set(shown)) == len(shown):
+        return shown
+    return [shorten_label(f"{index} {name}", most) for index, name in enumerate(names)]
+
+
 def clip_text(text: str, size: float, room: float, weight: str = "normal") -> str:
     """As much of a text as fits into `room` pixels."""
     if text_width(text, size, weight) <= room:

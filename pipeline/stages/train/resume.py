@@ -58,7 +58,10 @@ def discard_old(folder: Path, now: Callable[[], float] = time.time) -> None:
     """Remove states below `folder` that nobody has gone on from for a month."""
     for path in folder.glob("*/*"):
         with contextlib.suppress(OSError):
-            if now() - path.stat().st_mtime > _FORGOTTEN_AFTER_SECONDS:
+            # A link may lead anywhere, and what it leads to is not ours.
+            if folder.is_symlink() or path.parent.is_symlink():
+                continue
+            if now() - path.lstat().st_mtime > _FORGOTTEN_AFTER_SECONDS:
                 path.unlink()
 
 

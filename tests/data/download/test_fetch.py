@@ -1094,7 +1094,9 @@ def test_an_own_server_is_looked_into_below_the_dataset_first(world: World) -> N
     world.assert_delivered()
 
 
-@pytest.mark.parametrize("form", ["path", "path/", "file://", "file://localhost", "quoted"])
+@pytest.mark.parametrize(
+    "form", ["path", "path/", "file:", "FILE://", "file://", "file://localhost", "quoted"]
+)
 @pytest.mark.parametrize("below", ["", "mnist"])
 def test_an_own_folder_goes_first(world: World, tmp_path: Path, form: str, below: str) -> None:
     own = tmp_path / "my own"
@@ -1103,6 +1105,8 @@ def test_an_own_folder_goes_first(world: World, tmp_path: Path, form: str, below
     mirror = {
         "path": str(own),
         "path/": f"{own}/",
+        "file:": f"file:{own}",
+        "FILE://": f"FILE://{own}",
         "file://": f"file://{own}",
         "file://localhost": f"file://localhost{own}",
         "quoted": own.as_uri(),
@@ -1171,6 +1175,11 @@ def test_an_own_mirror_of_another_kind_is_refused(world: World, mirror: str) -> 
     with pytest.raises(ConfigError, match=r"expected a folder, or an http, https or file URL") as caught:
         world.fetch(own_mirror=mirror)
     assert "secret" not in str(caught.value)
+
+
+def test_a_folder_of_a_user_that_there_is_not(world: World) -> None:
+    with pytest.raises(ConfigError, match=r"=~nobody-of-this-name/x: there is no such user"):
+        world.fetch(own_mirror="~nobody-of-this-name/x")
 
 
 # What is refused --------------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ from pipeline.report.plots import (
 )
 from pipeline.report.plots import (
     gallery,
+    page,
     searches,
     style,
 )
@@ -766,3 +767,19 @@ def test_only_trials_that_are_off_the_scale_are_told_of(worst: float, told: str)
     title = figure.axes[0].get_title("left")
     assert title.startswith(told)
     assert bool(title) == bool(told)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["お", "き", "す"],
+        ["a" * 30 + str(number) for number in range(256)],
+        ["a", "a ", "0 a"],
+        ["zero", "お"],
+    ],
+)
+def test_labels_of_classes_stay_distinct(names: list[str]) -> None:
+    labels = page.distinct_labels(names, 14)
+    assert len(set(labels)) == len(names)
+    assert max(map(len, labels)) <= 14
+    assert page.distinct_labels(["zero", "one"], 14) == ["zero", "one"]

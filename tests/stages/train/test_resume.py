@@ -222,6 +222,20 @@ def test_old_states_are_removed(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.glob("*/*")] == ["new.npz"]
 
 
+def test_old_files_beyond_a_link_are_kept(tmp_path: Path) -> None:
+    outside = tmp_path / "outside" / "experiment"
+    outside.mkdir(parents=True)
+    (outside / "old.npz").touch()
+    os.utime(outside / "old.npz", (0, 0))
+    states = tmp_path / "states"
+    states.mkdir()
+    (states / "linked").symlink_to(outside)
+    discard_old(states, now=lambda: 1e9)
+    (tmp_path / "all").symlink_to(tmp_path / "outside")
+    discard_old(tmp_path / "all", now=lambda: 1e9)
+    assert (outside / "old.npz").exists()
+
+
 OUTCOMES = [Outcome(3, 0.5), Outcome(0, 1 / 3), Outcome(1, math.nan, 'diverged: "so"\nand so')]
 
 
