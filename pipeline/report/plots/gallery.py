@@ -166,7 +166,8 @@ def contact_sheet(
         ValueError: the shapes or labels do not fit.
     """
     check_examples(images, class_names, labels)
-    captions = [[(class_names[label], INK)] for label in labels.tolist()]
+    names = distinct_labels(class_names, 16)
+    captions = [[(names[label], INK)] for label in labels.tolist()]
     return _gallery(images, captions, title=title, subtitle=subtitle, empty="no images")
 
 

@@ -11,6 +11,7 @@ from pipeline.report.metrics import Floats
 from pipeline.report.plots.gallery import as_colours, check_examples
 from pipeline.report.plots.page import (
     clip_text,
+    distinct_labels,
     finish_layout,
     format_percent,
     new_figure,
@@ -72,6 +73,7 @@ def predictions(
         raise ValueError(
             f"images {images.shape}, probabilities {probabilities.shape}, {len(names)} names: they do not fit"
         )
+    class_names = distinct_labels(class_names, 16)
     shown = min(count, MOST_LISTED)
     if shown < count:
         subtitle = f"{subtitle} · the first {shown} of {count:,} images"
