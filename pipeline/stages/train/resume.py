@@ -1,8 +1,9 @@
 """Resume state: what an interrupted stage had done, in runs/, apart from DVC's outputs.
 
 A state is named by a hash of everything that its work depends on: the resolved configuration, the contents
-of the inputs, the package's source and the numeric environment. Where any of them has changed, the name is
-another one, and the work starts anew. A damaged state is discarded with a line that says so.
+of the inputs, the package's source and the numeric environment, down to the bits of a few results. Where any
+of them has changed, the name is another one, and the work starts anew. A damaged state is discarded with a
+line that says so.
 """
 
 import contextlib
@@ -50,6 +51,8 @@ def state_key(config: Config, inputs: Sequence[Path]) -> str:
         "code": guard.code_digest(),
         "runtime": runtime.active(),
         "numpy": np.__version__,
+        # What the process computes, whatever the tier says: it cannot hold its promise everywhere.
+        "bits": runtime.arithmetic(),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

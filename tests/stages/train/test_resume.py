@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pipeline.config.build import with_values
 from pipeline.config.schema import Config
-from pipeline.core import guard
+from pipeline.core import guard, runtime
 from pipeline.core.paths import Layout
 from pipeline.nn import training
 from pipeline.nn.arrays import random_source, random_state, set_random_state
@@ -207,6 +207,11 @@ def test_the_key_depends_on_all_that_the_work_depends_on(
     os.utime(labels, ns=(before.st_atime_ns, before.st_mtime_ns))
     others.append(state_key(config, [elsewhere]))
     monkeypatch.setattr(guard, "_STARTED_WITH", {guard._PACKAGE / "search.py": "another"})
+    others.append(state_key(config, inputs))
+    monkeypatch.setattr(guard, "_STARTED_WITH", {})
+    assert state_key(config, inputs) == known
+    # The same tier and NumPy, but it was loaded before the tier was set.
+    monkeypatch.setattr(runtime, "arithmetic", lambda: {"matrix products": "another kernel's"})
     others.append(state_key(config, inputs))
     assert len({known, *others}) == 1 + len(others)
 
