@@ -152,6 +152,10 @@ def _run(given: list[str]) -> int:
     if given[:1] == ["train"]:
         given = ["train", *_without_engine(given[1:])]
     if given[:1] == ["train"] and _is_hydra(given[1:]):
+        from pipeline.core import guard  # noqa: PLC0415  (not needed for --help)
+
+        # A sweep goes on for long: its states and its workers' code are those of the code that it began with.
+        guard.remember_code()
         return _train_application(given[1:])
     parser = _parser(next((argument for argument in given if not argument.startswith("-")), None))
     options = parser.parse_args(given)

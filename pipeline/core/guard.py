@@ -98,14 +98,11 @@ def _code() -> dict[Path, str]:
     return {path: _digest(path) for path in _PACKAGE.rglob("*.py") if path != _COMMAND_LINE}
 
 
-def _changed_code() -> Iterator[Path]:
+def changed_code() -> list[Path]:
     """Source files of modules in use that differ from what `remember_code` saw."""
-    for module in list(sys.modules.values()):
-        file = str(getattr(module, "__file__", None) or "")
-        if file.startswith(f"{_PACKAGE}{os.sep}"):
-            path = Path(file)
-            if _STARTED_WITH.get(path) not in {None, _digest(path)}:
-                yield path
+    files = [str(getattr(module, "__file__", None) or "") for module in list(sys.modules.values())]
+    used = [Path(file) for file in files if file.startswith(f"{_PACKAGE}{os.sep}")]
+    return [path for path in used if _STARTED_WITH.get(path) not in {None, _digest(path)}]
 
 
 @contextlib.contextmanager
@@ -123,7 +120,7 @@ def unchanged(stage: str, inputs: Sequence[Path]) -> Iterator[None]:
     yield
     after = _digests(inputs)
     changed = [path for path in {**before, **after} if before.get(path) != after.get(path)]
-    changed += _changed_code()
+    changed += changed_code()
     if changed:
         raise PipelineError(
             f"{_shown(changed[0])} changed while {stage} ran; nothing was recorded.\n"

@@ -59,7 +59,7 @@ class Engine(AbstractContextManager["Engine"], Protocol):
         ...
 
     def everywhere(self, function: Callable[[], Any]) -> None:
-        """Run a function once on every worker that is there by now; nowhere if they are local or unknown.
+        """Run a function once on every worker that is there by now; nowhere if none can be there yet.
 
         Raises:
             PipelineError: what the function raised is one.

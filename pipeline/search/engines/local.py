@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from joblib.externals.loky.process_executor import ProcessPoolExecutor
 
-from pipeline.core import runtime, system
+from pipeline.core import guard, runtime, system
 from pipeline.search.engines import Ended
 
 
@@ -81,7 +81,7 @@ class Processes:
         self._executor = ProcessPoolExecutor(
             self._workers,
             timeout=None,
-            initializer=_follow_parent,
+            initializer=_begin,
             initargs=(os.getpid(),),
             env=dict(runtime.ONE_THREAD),
         )
@@ -101,7 +101,7 @@ class Processes:
         return Ended(future, future.result())
 
     def everywhere(self, function: Callable[[], Any]) -> None:
-        """Nothing: the processes are this one's children, and read the same files."""
+        """Nothing: they start as they are needed, and each is checked before its first trial."""
 
     def __enter__(self) -> Self:
         return self
@@ -115,6 +115,12 @@ class Processes:
         if self._executor is not None:
             self._executor.shutdown(wait=True, kill_workers=True)
             self._executor = None
+
+
+def _begin(parent: int) -> None:
+    # Before what the trials do is imported, so that no edit falls in between: see `stages.passport`.
+    guard.remember_code()
+    _follow_parent(parent)
 
 
 def _follow_parent(parent: int) -> None:

@@ -17,6 +17,7 @@ from pipeline.nn.training import Checkpoint, best_value, train
 from pipeline.search import strategies, table
 from pipeline.search.trials import Outcome, Trial, configured
 from pipeline.stages.shared.parts import Parts, load_parts
+from pipeline.stages.train import workers
 from pipeline.stages.train.resume import TrainingState, TrialLog, discard_old, state_key
 from pipeline.stages.train.trials import SearchRun, TrialTask, describe_values
 
@@ -67,9 +68,10 @@ def run(layout: Layout, config: Config, results: Results) -> None:
     tried: list[tuple[Trial, Outcome]] = []
     trial = Trial(0, next(iter(next(strategies.rounds(config.search, full_epochs)))).values)
     if strategies.is_search(config.search):
-        task = TrialTask(parsed, results, None, folder / key if config.search.name == "halving" else None)
+        states = folder / key if config.search.name == "halving" else None
+        task = TrialTask(parsed, results, workers.issue(layout.root, read), states)
         with contextlib.closing(log):
-            tried = SearchRun(config, task, log, full_epochs).run(layout.root, needed_bytes)
+            tried = SearchRun(config, task, log, full_epochs).run(needed_bytes)
         best = table.best([outcome for _, outcome in tried])
         trial = tried[best.number][0]
         say(

@@ -6,7 +6,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.config.schema import Config
@@ -35,13 +35,13 @@ class TrialTask:
     Attributes:
         parsed: the folder of the data set.
         results: where the split is.
-        passport: what a worker elsewhere has to have in common with this process; None on this machine.
+        passport: what a worker has to have in common with this process.
         states: the beginning of the paths at which trials wait for their next round; None where there is one.
     """
 
     parsed: Path
     results: Results
-    passport: Passport | None
+    passport: Passport
     states: Path | None
 
     def prepare(self) -> None:
@@ -50,8 +50,7 @@ class TrialTask:
         Raises:
             PipelineError: it is not.
         """
-        if self.passport is not None:
-            workers.check(self.passport)
+        workers.check(self.passport)
 
     def __call__(self, config: Config, trial: Trial) -> float:
         """Train the configuration of a trial; its valid accuracy."""
@@ -81,7 +80,7 @@ class TrialTask:
         return TrainingState(self.states.with_name(f"{self.states.name}-{number}.npz"))
 
     def _here(self, path: Path) -> Path:
-        return path if self.passport is None else workers.located(path, self.passport.root)
+        return workers.located(path, self.passport.root)
 
 
 def _train_until(
@@ -111,11 +110,10 @@ class SearchRun:
         self.full_epochs = full_epochs
         self.done = {(outcome.number, outcome.epochs): outcome for outcome in log.read()}
 
-    def run(self, root: Path, needed_bytes: int) -> list[tuple[Trial, Outcome]]:
+    def run(self, needed_bytes: int) -> list[tuple[Trial, Outcome]]:
         """Try every trial of every round that is not in the log.
 
         Args:
-            root: the checkout.
             needed_bytes: memory that a trial takes.
 
         Returns:
@@ -123,9 +121,6 @@ class SearchRun:
         """
         name = self.config.name
         engine_name = engines.chosen()
-        if engine_name != "local":
-            issued = workers.issue(root, [self.task.parsed, self.task.results.split])
-            self.task = replace(self.task, passport=issued)
         if self.done:
             say(f"{name}: going on with a search that was interrupted: {len(self.done)} trials are done")
         latest: dict[int, tuple[Trial, Outcome]] = {}

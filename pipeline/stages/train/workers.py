@@ -1,7 +1,8 @@
-"""What a worker elsewhere needs to have in common with the process that started a search, and where it looks.
+"""What a worker needs to have in common with the process that started a search, and where it looks.
 
 Trials give the same bits on every worker only if code, inputs and numeric environment are the same. Each
-worker process is asked before its first trial, and a difference ends the search in one line.
+worker process is asked before its first trial, and a difference ends the search in one line. Those of this
+machine are asked too: one that takes a dead one's place imports what is on the disk by then.
 """
 
 import functools
@@ -17,7 +18,10 @@ from pipeline.core import guard, runtime
 from pipeline.core.errors import ConfigError, PipelineError
 from pipeline.core.paths import find_root
 
-_REMEDY = "start workers with `pipeline worker` inside the same checkout, or restart them"
+_REMEDY = (
+    "start the search again; workers of a cluster with `pipeline worker` inside the same checkout, or restart"
+    " them"
+)
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Passport:
 
     Attributes:
         root: the checkout of the process that issued it.
-        tier: the numeric runtime.
+        tier: the numeric runtime; None where none is active.
         numpy: its version.
         code: `guard.code_digest`.
         bits: `runtime.arithmetic`, as pairs.
@@ -34,7 +38,7 @@ class Passport:
     """
 
     root: Path
-    tier: str
+    tier: str | None
     numpy: str
     code: str
     bits: tuple[tuple[str, str], ...]
@@ -45,7 +49,7 @@ def issue(root: Path, inputs: Sequence[Path]) -> Passport:
     """The passport of this process, for workers that read `inputs` (files and folders below `root`)."""
     return Passport(
         root,
-        runtime.active() or "native",
+        runtime.active(),
         np.__version__,
         guard.code_digest(),
         _bits(),
@@ -79,21 +83,22 @@ def check(passport: Passport) -> None:
         PipelineError: it has not.
     """
     place = f"the worker on {platform.node()} (process {os.getpid()})"
-    # A worker lives on when the code changes: what counts is what it has loaded.
+    # A worker lives on when the code changes: what counts is what it has loaded. Those of this machine have
+    # noted it before they imported the most of it.
     if not guard.remembers_code():
         guard.remember_code()
-    if guard.code_digest() != passport.code:
+    if guard.code_digest() != passport.code or guard.changed_code():
         raise PipelineError(f"{place} runs other code of the pipeline: {_REMEDY}")
     if np.__version__ != passport.numpy:
         raise PipelineError(f"{place} has NumPy {np.__version__} instead of {passport.numpy}")
     try:
-        runtime.activate(passport.tier)
+        runtime.activate(passport.tier or "native")
     except ConfigError as error:
         raise PipelineError(f"{place}: {error}") from None
-    if passport.tier != "native" and _bits() != passport.bits:
+    if passport.tier not in {None, "native"} and _bits() != passport.bits:
         raise PipelineError(
-            f"{place} computes other bits than runtime={passport.tier} does here: NumPy was loaded before the"
-            f" runtime was set; {_REMEDY}"
+            f"{place} computes other bits than runtime={passport.tier} does in the search's own process: in"
+            f" one of them NumPy was loaded before the runtime was set (a sitecustomize?); {_REMEDY}"
         )
     for path, digest in passport.inputs:
         own = located(path, passport.root)

@@ -214,7 +214,7 @@ def test_a_dask_worker_with_other_code_is_told_in_one_line(bed: Bed, tmp_path: P
     assert ended.returncode == 1
     assert ended.stderr.count("\n") == 1, ended.stderr
     assert re.fullmatch(
-        r"pipeline: the worker on .* runs other code of the pipeline: start workers with .*\n", ended.stderr
+        r"pipeline: the worker on .* runs other code of the pipeline: start the search .*\n", ended.stderr
     )
 
 
@@ -267,6 +267,33 @@ def living(group: int) -> list[int]:
                 if int(leader) == group and state not in "ZX":
                     found.append(int(entry.name))
     return found
+
+
+def test_a_worker_that_takes_a_dead_ones_place_has_the_code_of_the_search_or_it_ends(
+    bed: Bed, tmp_path: Path
+) -> None:
+    """The edit is taken back before the end, so that the guard alone would see nothing."""
+    own = tmp_path / "own"
+    shutil.copytree(ROOT / "pipeline", own / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+    module = own / "pipeline/stages/train/stage.py"
+    before = module.read_text()
+    environment = {**bed.environment, "PYTHONPATH": str(own), "PIPELINE_WORKERS": "2"}
+    with process([sys.executable, "-m", "pipeline", "train", "tiny_grid"], bed.root, environment) as search:
+        until(lambda: bed.done() >= 2 or search.poll() is not None, "the first trials")
+        assert search.poll() is None
+        module.write_text(before.replace('return final["valid"].accuracy', "return 1.0"))
+        workers = [number for number in living(search.pid) if number != search.pid]
+        for worker in workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
+        search.wait(timeout=60)
+        module.write_text(before)
+        said = search.stdout.read()
+    assert search.returncode == 1, said
+    assert re.search(r"pipeline: the worker on .* runs other code of the pipeline: start", said)
+    assert not bed.results.trials.exists()
+    logs = list((bed.root / "runs/state/tiny_grid").glob("*.trials"))
+    assert not any(b'"valid_accuracy": 1.0' in log.read_bytes() for log in logs)
 
 
 @pytest.mark.slow
