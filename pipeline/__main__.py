@@ -316,7 +316,7 @@ def _train_application(arguments: list[str]) -> int:
         if names:
             raise UsageError(f"{names[0]}: beside overrides an experiment is given as experiment={names[0]}")
         # Before Hydra makes a folder for the run.
-        compose(layout.conf, arguments)
+        compose(layout.conf, arguments, from_environment=True)
     with _as_hydra_program(layout.root, hydra_overrides(arguments)):
         try:
             application()

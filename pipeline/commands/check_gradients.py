@@ -41,7 +41,7 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
     from pipeline.report import gradient_check as check
     from pipeline.stages.checks import check_names
 
-    config = compose(layout.conf, options.overrides)
+    config = compose(layout.conf, options.overrides, from_environment=True)
     check_names(config)
     random = random_source("generator", config.seed)
     toy = check.toy_network(config.model.activation, len(config.model.hidden))

@@ -3,41 +3,82 @@
 YAML is read through OmegaConf alone, as Hydra does, since YAML readers disagree about numbers such as 1e-3.
 """
 
+import contextlib
+import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from pipeline.config.build import T, build
 from pipeline.config.checks import NAME, PLAIN_NAME, describe_value
+from pipeline.config.dialects import check_file, check_folder
 from pipeline.config.messages import explain, in_one_line
 from pipeline.config.schema import Config, Dataset
 from pipeline.config.space import is_range
 from pipeline.core.errors import ConfigError
 
 
-def compose(conf: Path, overrides: Sequence[str] = ()) -> Config:
+def compose(conf: Path, overrides: Sequence[str] = (), *, from_environment: bool = False) -> Config:
     """The configuration that Hydra composes from the folder `conf` and command-line overrides, checked.
 
+    Args:
+        conf: Hydra's configuration folder.
+        overrides: KEY=VALUE, as on its command line.
+        from_environment: whether values may come from environment variables and the clock. Not where DVC
+            decides what to run, which sees files alone.
+
     Raises:
-        ConfigError: an override names nothing, a value is missing, of the wrong type or out of range.
+        ConfigError: an override names nothing, a value is missing, of the wrong type or out of range; or a
+            file says other things to DVC than to Hydra.
     """
     from hydra import compose as hydra_compose  # noqa: PLC0415  (slow to import, and not every command composes)
     from hydra import initialize_config_dir  # noqa: PLC0415  (the same)
 
+    check_folder(conf)
+    environment = contextlib.nullcontext() if from_environment else _files_alone()
     try:
-        with initialize_config_dir(config_dir=str(conf.resolve()), version_base="1.3"):
+        with initialize_config_dir(config_dir=str(conf.resolve()), version_base="1.3"), environment:
             composed = hydra_compose("config", overrides=hydra_overrides(overrides))
+            # Resolved in here.
+            return check(composed)
+    except ConfigError:
+        raise
     # Apart from Hydra's and OmegaConf's own: those of the YAML parser, and ValueError.
     except Exception as error:
         # Of a choice that is no text Hydra does not say which.
         place = f"{' '.join(overrides)}: " if str(error).startswith("Config group override") else ""
         raise ConfigError(place + explain(error, Config)) from error
-    return check(composed)
+
+
+@contextlib.contextmanager
+def _files_alone() -> Iterator[None]:
+    """While the block runs, ${…} refers to other keys and to nothing outside the files.
+
+    DVC would see no change in the environment or the clock, and skip the stages that have to run again.
+    """
+    from hydra.core.utils import setup_globals  # noqa: PLC0415  (slow to import, and not always needed)
+
+    # The resolvers of OmegaConf and Hydra that look elsewhere; there are no others in this project.
+    for name in ("oc.env", "now", "hydra", "python_version"):
+        OmegaConf.register_new_resolver(name, functools.partial(_refuse_resolver, name), replace=True)
+    try:
+        yield
+    finally:
+        OmegaConf.clear_resolvers()
+        setup_globals()
+
+
+def _refuse_resolver(name: str, *arguments: str) -> NoReturn:
+    reference = ":".join([name, ",".join(map(str, arguments))]).rstrip(":")
+    raise ConfigError(
+        f"${{{reference}}} is not in any file, so DVC would not see it change: write the value, or use it in"
+        " `pipeline train KEY=VALUE`"
+    )
 
 
 def hydra_overrides(overrides: Iterable[str]) -> list[str]:
@@ -70,7 +111,8 @@ def read_config(path: Path) -> Config:
     Raises:
         ConfigError: the file cannot be read, or is not a configuration.
     """
-    return check(_load(path))
+    with _files_alone():
+        return check(_load(path))
 
 
 def read_dataset(conf: Path, name: str, overrides: Sequence[str] = ()) -> Dataset:
@@ -88,6 +130,7 @@ def read_dataset(conf: Path, name: str, overrides: Sequence[str] = ()) -> Datase
             raise ConfigError(
                 f"{override}: expected KEY=VALUE, such as sources.official.files.archive.bytes=1"
             )
+    check_file(path)
     definition = _load(path)
     if "${" in OmegaConf.to_yaml(definition):
         # DVC sees the text of the keys that a stage uses, and not what it would refer to.
@@ -97,7 +140,8 @@ def read_dataset(conf: Path, name: str, overrides: Sequence[str] = ()) -> Datase
     # As in `_load`; and lists cannot be changed by the item.
     except Exception as error:
         raise ConfigError(f"{' '.join(overrides)}: {explain(error, Config)}") from error
-    return _checked(Dataset, cast("DictConfig", merged))
+    with _files_alone():
+        return _checked(Dataset, cast("DictConfig", merged))
 
 
 def to_yaml(config: Config) -> str:
@@ -132,8 +176,10 @@ def read_params(path: Path) -> DictConfig:
     """params.yaml, whose names DVC puts into the commands that a shell reads.
 
     Raises:
-        ConfigError: it cannot be read, or a shell would read a name as something else.
+        ConfigError: it cannot be read, says other things to DVC than to OmegaConf, or a shell would read a name
+            as something else.
     """
+    check_file(path)
     params = _load(path)
     for key, name in _selected_names(cast("dict[Any, Any]", OmegaConf.to_container(params))):
         if not NAME.fullmatch(str(name)):

@@ -4,6 +4,7 @@ import re
 
 from pipeline.config.build import explain_unknown_key, fields_at
 from pipeline.core.descriptions import shorten
+from pipeline.core.errors import ConfigError
 
 
 def explain(error: Exception, root: type) -> str:  # noqa: PLR0911  (one per kind of message)
@@ -17,6 +18,9 @@ def explain(error: Exception, root: type) -> str:  # noqa: PLR0911  (one per kin
     first = lines[0]
     # A key is whatever its author wrote, a line break included.
     key = shorten(str(getattr(error, "full_key", None) or ""))
+    if (refusal := _refusal(error)) is not None:
+        place = next((line.split()[1] for line in lines if re.match(r"full_key: \S", line)), "")
+        return f"{place}: {refusal}" if place else str(refusal)
     if (override := getattr(error, "override", None)) is not None:
         return f"'{shorten(override)}': expected KEY=VALUE, such as optimizer.learning_rate=0.2 ({first})"
     if found := re.match(r"Could not override '([^']+)'\.$", first):
@@ -31,6 +35,13 @@ def explain(error: Exception, root: type) -> str:  # noqa: PLR0911  (one per kin
     if hasattr(error, "problem_mark"):
         return in_one_line(error)
     return f"{key}: {first}" if key and key not in first else first
+
+
+def _refusal(error: BaseException | None) -> ConfigError | None:
+    """Our own complaint, raised where OmegaConf resolved a reference, out of the errors made of it."""
+    while error is not None and not isinstance(error, ConfigError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def in_one_line(error: Exception) -> str:

@@ -1,12 +1,14 @@
 """compose: params.yaml and conf/ become one configuration in full, or nothing is written."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from pipeline.config import compose as compose_module
 from pipeline.config.compose import compose as composed
-from pipeline.config.compose import read_config, to_yaml
+from pipeline.config.compose import read_config, read_dataset, to_yaml
 from pipeline.core.errors import ConfigError
 from pipeline.core.paths import Layout
 from pipeline.stages import compose
@@ -108,3 +110,79 @@ def test_a_network_too_large_for_this_machine_is_told_before_anything_is_allocat
     entry(checkout, "{dataset: tiny, model: {hidden: [1000000, 1000]}, training: {batch_size: 2000000000}}")
     with pytest.raises(ConfigError, match=r"^training needs [\d,.]+ GB of memory, and this machine has "):
         compose.run(checkout, "tiny")
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "${oc.decode:${oc.env:LR}}",
+        "${oc.decode:${oc.env:LR,0.1}}",
+        "${oc.decode:0.${now:%S}}",
+        "${python_version:major}",
+    ],
+)
+@pytest.mark.parametrize("place", ["params.yaml", "conf/experiment/tiny.yaml", "conf/optimizer/sgd.yaml"])
+def test_what_is_in_no_file_is_refused_where_dvc_decides_what_to_run(
+    checkout: Layout, cli: Run, monkeypatch: pytest.MonkeyPatch, place: str, reference: str
+) -> None:
+    monkeypatch.setenv("LR", "0.3")
+    path = checkout.root / place
+    text = path.read_text()
+    if place == "params.yaml":
+        text = text.replace(
+            "tiny: {dataset: tiny}", f"tiny: {{dataset: tiny, optimizer: {{learning_rate: '{reference}'}}}}"
+        )
+    elif "experiment" in place:
+        text += f"optimizer:\n  learning_rate: {reference}\n"
+    else:
+        text = re.sub(r"learning_rate: .*", f"learning_rate: {reference}", text)
+    assert text != path.read_text()
+    path.write_text(text)
+    ended = cli("compose", "tiny")
+    assert ended.code == 2
+    assert re.fullmatch(
+        r"pipeline: optimizer\.learning_rate: \$\{.*\} is not in any file, .*\n", ended.err
+    ), ended.err
+    assert not checkout.results("tiny").config.exists()
+
+
+def test_a_choice_by_the_environment_is_refused(checkout: Layout, cli: Run) -> None:
+    path = checkout.params
+    path.write_text(
+        path.read_text().replace("{dataset: tiny}", "{dataset: tiny, optimizer: '${oc.env:OPTIMIZER,adam}'}")
+    )
+    ended = cli("compose", "tiny")
+    assert "${oc.env:OPTIMIZER,adam} is not in any file" in ended.err
+
+
+def test_a_data_set_is_defined_by_its_file_alone(checkout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COUNT", "200")
+    path = checkout.conf / "dataset" / "tiny.yaml"
+    path.write_text(path.read_text().replace("train_count: 200", "train_count: ${oc.decode:${oc.env:COUNT}}"))
+    with pytest.raises(ConfigError, match=r"\$\{oc\.env:COUNT\} is not in any file"):
+        read_dataset(checkout.conf, "tiny")
+
+
+def test_references_to_the_environment_work_again_afterwards(
+    checkout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LR", "0.25")
+    overrides = ["experiment=tiny", "optimizer.learning_rate='${oc.decode:${oc.env:LR}}'"]
+    with pytest.raises(ConfigError, match="is not in any file"):
+        compose_module.compose(checkout.conf, overrides)
+    composed = compose_module.compose(checkout.conf, overrides, from_environment=True)
+    assert composed.optimizer.learning_rate == 0.25
+    assert "learning_rate: 0.25" in compose_module.to_yaml(composed)
+
+
+def test_numbers_and_names_that_dvc_reads_otherwise_are_refused(checkout: Layout, cli: Run) -> None:
+    before = checkout.params.read_text()
+    for old, new, said in (
+        ("{dataset: tiny} # quick", "{dataset: tiny, seed: 0100}", "experiments.tiny.seed: 0100 is octal"),
+        ("tiny_grid: {", "on: {", "experiments.on: DVC does not read this key as text: quote it: 'on'"),
+        ("tiny_grid: {", "2024: {", "experiments.2024: DVC does not read"),
+    ):
+        checkout.params.write_text(before.replace(old, new))
+        ended = cli("compose", "tiny")
+        assert said in ended.err
+        assert (ended.code, ended.err.count("\n")) == (2, 1)
