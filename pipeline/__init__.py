@@ -11,6 +11,7 @@ from pipeline.core.errors import ConfigError
 
 __version__ = "0.1.0"
 
+runtime.prepare_drawing()
 # A program that imported NumPy first keeps its own environment; `runtime.doubts` then says what differs.
 if "numpy" in sys.modules:
     runtime.inherit()

@@ -76,6 +76,17 @@ _BITS: Final[Mapping[str, Mapping[str, str]]] = {
     },
 }
 
+# What drawing libraries read at their import, for which there is one right value: they would draw other
+# pictures, or not at all. Jupyter's MPLBACKEND names a module that is its own.
+_DRAWING: Final = {"MPLBACKEND": "agg"}
+_NOT_FOR_DRAWING: Final = (
+    "FREETYPE_PROPERTIES",
+    "MATPLOTLIBRC",
+    "PILLOW_ALIGNMENT",
+    "PILLOW_BLOCKS_MAX",
+    "PILLOW_BLOCK_SIZE",
+)
+
 # NumPy refuses to be told both what to enable and what to disable.
 _CONFLICTING: Final = ("NPY_ENABLE_CPU_FEATURES",)
 
@@ -123,6 +134,16 @@ def activate(tier: str | None = None) -> str:
     warnings.filterwarnings("ignore", message=".*NPY_DISABLE_CPU_FEATURES", category=ImportWarning)
     _active = tier
     return tier
+
+
+def prepare_drawing() -> None:
+    """Keep the user's settings from libraries that draw, before they are imported; for child processes too.
+
+    What matplotlib finds in settings files is beyond the environment: see `pipeline.report.plots.style`.
+    """
+    for name in _NOT_FOR_DRAWING:
+        os.environ.pop(name, None)
+    os.environ.update(_DRAWING)
 
 
 def inherit() -> None:

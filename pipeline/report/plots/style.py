@@ -11,13 +11,15 @@ import zlib
 from collections.abc import Callable
 from typing import IO, Any, Final, ParamSpec, TypeAlias, TypeVar
 
-import matplotlib.style
+import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from PIL import Image
+
+from pipeline.report.plots.settings import DEFAULTS
 
 Array: TypeAlias = npt.NDArray[Any]
 Pixels: TypeAlias = npt.NDArray[np.uint8]
@@ -97,7 +99,8 @@ def with_style(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def styled(*args: P.args, **kwargs: P.kwargs) -> R:
-        with matplotlib.style.context(["default", _STYLE]):
+        settings: Any = {**DEFAULTS, **_STYLE}  # matplotlib's types want each name spelled out
+        with mpl.rc_context(settings):
             return function(*args, **kwargs)
 
     return styled

@@ -783,3 +783,40 @@ def test_labels_of_classes_stay_distinct(names: list[str]) -> None:
     assert len(set(labels)) == len(names)
     assert max(map(len, labels)) <= 14
     assert page.distinct_labels(["zero", "one"], 14) == ["zero", "one"]
+
+
+PICTURE = """
+import hashlib, pipeline
+from pipeline.report.plots import style
+from pipeline.report.plots.confusion import confusion
+import numpy as np
+figure = confusion(np.eye(3, dtype=int), ["a", "b", "c"], title="t", subtitle="s")
+print(hashlib.sha256(style.to_png(figure)).hexdigest())
+"""
+
+
+def test_the_surroundings_change_no_picture(tmp_path: Path, python: Callable[..., Any]) -> None:
+    """What notebooks and users set: hinting, another backend, settings and styles that are no text."""
+    quiet = python("-c", PICTURE)
+    assert (quiet.code, quiet.err) == (0, "")
+    settings = tmp_path / "matplotlib"
+    (settings / "stylelib").mkdir(parents=True)
+    for path in (
+        settings / "matplotlibrc",
+        settings / "stylelib" / "mine.mplstyle",
+        tmp_path / "matplotlibrc",
+    ):
+        path.write_bytes(b"\xff\xfe axes.grid: false\n")
+    loud = python(
+        "-c",
+        PICTURE,
+        cwd=tmp_path,
+        environment={
+            "FREETYPE_PROPERTIES": "truetype:interpreter-version=35",
+            "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+            "MATPLOTLIBRC": str(tmp_path),
+            "XDG_CONFIG_HOME": str(tmp_path),
+            "PILLOW_BLOCK_SIZE": "many",
+        },
+    )
+    assert loud == quiet
