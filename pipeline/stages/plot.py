@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.config.schema import Config
 from pipeline.config.space import Axis, Range
-from pipeline.core.files import images
+from pipeline.core.files import contracts, images
 from pipeline.core.files.arrays import read_arrays
 from pipeline.core.files.atomic import atomic_write
 from pipeline.core.files.parameters import read_parameters
@@ -58,18 +58,15 @@ def run(layout: Layout, config: Config, results: Results) -> None:
 
 def _figures(layout: Layout, config: Config, results: Results) -> Iterator[tuple[str, "Figure"]]:
     title, subtitle = config.name, config.title
-    history = read_csv(results.history)
-    columns = {
-        name: np.array([float(row[name] or "nan") for row in history])
-        for name in (history[0] if history else ())
-    }
+    remedy = f"train it again: dvc repro --force --single-item train@{config.name}"
+    columns = contracts.numbers(read_csv(results.history), contracts.HISTORY, results.history, remedy)
     yield "training_curves", curves.training_curves(columns, title=title, subtitle=subtitle)
-    steps = read_csv(results.steps)
+    steps = contracts.numbers(read_csv(results.steps), contracts.STEPS, results.steps, remedy)
     yield (
         "step_losses",
         curves.step_losses(
-            np.array([int(row["step"]) + 1 for row in steps]),
-            np.array([float(row["loss"]) for row in steps]),
+            steps["step"].astype(np.int64) + 1,
+            steps["loss"],
             title=title,
             subtitle=subtitle,
         ),
@@ -96,6 +93,10 @@ def _weights(config: Config, results: Results, title: str, subtitle: str) -> "Fi
 def _test_figures(layout: Layout, config: Config, results: Results) -> Iterator[tuple[str, "Figure"]]:
     title, subtitle = config.name, f"{config.title}, test part"
     arrays = read_arrays(results.probabilities)
+    tested = images.load(layout.parsed(config.source, config.dataset.name), "test").images
+    rules = contracts.probabilities_rules(len(config.classes), len(tested))
+    remedy = f"make it again: dvc repro --force --single-item evaluate@{config.name}"
+    contracts.check(arrays, rules, results.probabilities, remedy)
     probabilities, labels = arrays["probabilities"], arrays["labels"]
     predicted = probabilities.argmax(axis=1)
     matrix = metrics.confusion_matrix(labels, predicted, len(config.classes))
@@ -108,7 +109,6 @@ def _test_figures(layout: Layout, config: Config, results: Results) -> Iterator[
     areas = {name: metrics.roc_area(curve) for name, curve in roc_curves.items()}
     yield "roc", curves.roc(roc_curves, title=title, subtitle=subtitle, areas=areas)
     worst = metrics.worst_mistakes(probabilities, labels, _MISTAKES)
-    tested = images.load(layout.parsed(config.source, config.dataset.name), "test").images
     yield (
         "mistakes",
         gallery.mistakes(

@@ -6,6 +6,7 @@ from pathlib import Path
 from pipeline.config.compose import read_config, read_params
 from pipeline.config.schema import Config
 from pipeline.core.errors import PipelineError
+from pipeline.core.files import contracts
 from pipeline.core.files.atomic import write_text
 from pipeline.core.files.tables import read_csv, read_json, write_json
 from pipeline.core.paths import Layout, Results
@@ -49,8 +50,9 @@ def texts(found: Sequence[Config]) -> dict[str, str]:
 
 def figures(found: Results) -> dict[str, float]:
     """The figures of one run by measure."""
-    losses = [float(row["loss"]) for row in read_csv(found.steps)]
-    return tables.measured(read_json(found.metrics), losses)
+    remedy = f"train it again: dvc repro --force --single-item train@{found.folder.name}"
+    steps = contracts.numbers(read_csv(found.steps), contracts.STEPS, found.steps, remedy)
+    return tables.measured(read_json(found.metrics), steps["loss"].tolist())
 
 
 def _names(layout: Layout) -> list[str]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.core.files import images
+from pipeline.core.files import contracts, images
 from pipeline.core.files.arrays import read_arrays
 from pipeline.core.paths import Results
 from pipeline.nn.arrays import Pixels
@@ -37,11 +37,18 @@ def load_parts(parsed: Path, results: Results) -> Parts:
     """Map the parsed data set and read the split.
 
     Raises:
-        PipelineError: a file is missing or damaged.
+        PipelineError: a file is missing or damaged, or its contents are not what split writes.
     """
     arrays = read_arrays(results.split)
     train, test = (images.load(parsed, part) for part in ("train", "test"))
     pixels = {"train": flat_pixels(train.images), "test": flat_pixels(test.images)}
+    rules = contracts.split_rules(len(train), len(test), pixels["train"].shape[1])
+    contracts.check(
+        arrays,
+        rules,
+        results.split,
+        "make it again: dvc repro --force --single-item split@" + results.folder.name,
+    )
     return Parts(
         train=Examples(pixels["train"], train.labels, arrays["train"]),
         valid=Examples(pixels["train"], train.labels, arrays["valid"]),
