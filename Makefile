@@ -1,30 +1,62 @@
-# Everything runs in .venv/, made from requirements.lock on first use.
+# Everything runs in .venv/, made from the lock files on first use: the installer from requirements-build.lock, what
+# `make run` needs from requirements.lock, what tests and linters need on top from requirements-dev.lock, and servers
+# for tests from requirements-service.lock.
 PYTHON ?= python3
+# Installs faster than pip where it is there; `make UV= …` does without.
+UV := $(shell command -v uv)
 VENV := .venv
 READY := $(VENV)/.ready
+DEV_READY := $(VENV)/.dev
 SERVICE_READY := $(VENV)/.service
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run remote verify test test-service test-all coverage benchmark lint format lock clean
+.PHONY: help setup setup-dev run remote verify test test-service test-all coverage benchmark lint format lock clean
 
 help: ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv/ with the locked dependencies
 
-$(READY): requirements.lock pyproject.toml
+setup-dev: $(DEV_READY) ## the same with what tests and linters need
+
+# The locks are closed (tests/test_locks.py) and nothing is resolved or built with what they do not pin, so a later
+# release of anything changes nothing. Bytecode is left to the first import: most modules never see one.
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
+INSTALL := $(if $(UV),"$(UV)" pip install --python $(VENV)/bin/python,$(PIP) install --no-compile) \
+  --quiet --no-deps --no-build-isolation
+FAILED := { echo "$(VENV)/ could not be set up, see above. Is a package index reachable?\
+ Run the same command again." >&2; exit 1; }
+
+$(READY): requirements-build.lock requirements.lock pyproject.toml
+	@$(PYTHON) -c '' || { echo "$(PYTHON) does not run; name another: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "$(PYTHON) is older than Python 3.11; name another: make PYTHON=python3.12" >&2; exit 1; }
-	@echo "setting up $(VENV)/, about a minute the first time"
-	@$(PYTHON) -m venv --clear $(VENV)
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@echo "setting up $(VENV)/, about half a minute the first time"
+	@$(PYTHON) -m venv --clear $(VENV) || $(FAILED)
+	@$(INSTALL) --require-hashes -r requirements-build.lock || $(FAILED)
+	@if [ -n "$(PIP_VERSION)" ]; then $(INSTALL) "pip$(PIP_VERSION)" || $(FAILED); fi
+	@$(INSTALL) --require-hashes -r requirements.lock || $(FAILED)
+	@$(INSTALL) -e . || $(FAILED)
+	@$(PIP) check --quiet
 	@touch $@
 
-$(SERVICE_READY): $(READY) requirements-service.lock
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-service.lock
-	@touch $@
+# Without its mark while packages are added: after a kill in between, the next run makes it anew.
+define add
+@rm -f $(READY)
+@$(INSTALL) --require-hashes -r $< || $(FAILED)
+@$(PIP) check --quiet
+@touch $(READY) $@
+endef
+
+$(DEV_READY): requirements-dev.lock $(READY)
+	@echo "adding what tests and linters need to $(VENV)/"
+	$(add)
+
+$(SERVICE_READY): requirements-service.lock $(DEV_READY)
+	@echo "adding what the tests with servers need to $(VENV)/"
+	$(add)
+	@touch $(DEV_READY) $@
 
 run: $(READY) ## run every experiment with dvc repro (SOURCE=official for downloaded data, JOBS=2 for two at a time)
 	@if [ -n "$(SOURCE)" ]; then pipeline source "$(SOURCE)"; fi
@@ -48,7 +80,7 @@ remote: $(READY) ## keep DVC's outputs at URL too (a folder, s3://bucket/folder)
 verify: $(READY) ## run the last commit from nothing in a clone, compare every output (OPTIONS=--quick)
 	@pipeline verify $(OPTIONS)
 
-test: $(READY) ## run the tests (those of a few minutes, and those with servers, aside)
+test: $(DEV_READY) ## run the tests (those of a few minutes, and those with servers, aside)
 	@python -m pytest -q -n auto -m "not slow and not service"
 
 test-service: $(SERVICE_READY) ## run the tests that need servers: S3, Dask (installs what they need)
@@ -57,29 +89,32 @@ test-service: $(SERVICE_READY) ## run the tests that need servers: S3, Dask (ins
 test-all: $(SERVICE_READY) ## run all tests
 	@python -m pytest -q -n auto
 
-coverage: $(READY) ## run the tests and show which lines they miss
+coverage: $(DEV_READY) ## run the tests and show which lines they miss
 	@python -m pytest -q -n auto -m "not slow and not service" --cov --cov-report=term
 
-benchmark: $(READY) ## measure training beside other libraries, write docs/training_speed.* (see benchmarks/requirements.txt)
+benchmark: $(DEV_READY) ## measure training beside other libraries, write docs/training_speed.* (see benchmarks/requirements.txt)
 	@python benchmarks/training.py
 
-lint: $(READY) ## check style and types
+lint: $(DEV_READY) ## check style and types
 	@ruff check .
 	@ruff format --check .
 	@mypy
 	@mypy --platform win32
 	@mypy --platform darwin
 
-format: $(READY) ## put the code into its style
+format: $(DEV_READY) ## put the code into its style
 	@ruff check --fix .
 	@ruff format .
 
-COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
-  --no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" --upgrade
-lock: ## resolve the two lock files anew from pyproject.toml (needs uv)
-	@$(COMPILE) --extra dev -o requirements.lock
-	@$(COMPILE) --extra dev --extra s3 --extra dask --extra optuna --extra service \
-	  --constraint requirements.lock -o requirements-service.lock
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 \
+  --generate-hashes --no-strip-extras --no-emit-index-url --no-emit-find-links --no-annotate \
+  --custom-compile-command "make lock" --upgrade
+lock: ## resolve the lock files anew from pyproject.toml (needs uv)
+	@$(COMPILE) --group build -o requirements-build.lock
+	@$(COMPILE) pyproject.toml --extra dev --extra s3 --extra dask --extra optuna --extra service \
+	  -o requirements-service.lock
+	@$(COMPILE) pyproject.toml --extra dev --constraint requirements-service.lock -o requirements-dev.lock
+	@$(COMPILE) pyproject.toml --constraint requirements-service.lock -o requirements.lock
 
 clean: ## remove the environment and the ad-hoc runs; DVC's outputs and cache stay
 	@rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -104,8 +104,14 @@ def other_pythons(given: Sequence[str], folder: Path) -> Iterator[Setting | str]
         home = folder / f"python{version[0]}.{version[1]}"
         print(f"setting up {name} with the locked libraries", file=sys.stderr)
         program = str(home / "bin" / "python")
-        locked = ["--quiet", "--disable-pip-version-check", "--require-hashes", "-r", "requirements.lock"]
-        for command in ([python, "-m", "venv", str(home)], [program, "-m", "pip", "install", *locked]):
+        install = [program, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        # As `make setup` does it.
+        install += ["--no-build-isolation", "--require-hashes", "-r"]
+        for command in (
+            [python, "-m", "venv", str(home)],
+            [*install, "requirements-build.lock"],
+            [*install, "requirements.lock"],
+        ):
             done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603  (an interpreter that was found or given)
             if done.returncode:
                 yield f"{name}: cannot be set up: {(done.stderr.strip().splitlines() or ['?'])[-1]}"

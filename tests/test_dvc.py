@@ -672,8 +672,8 @@ every_storage = pytest.mark.parametrize(
 
 def set_up_remote(checkout: Checkout, storage: Storage) -> None:
     """As the README says, and commit it."""
-    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
-        shutil.copy(ROOT / name, checkout.root)
+    for path in (ROOT / "Makefile", ROOT / "pyproject.toml", *ROOT.glob("requirements*.lock")):
+        shutil.copy(path, checkout.root)
     # The environment is there already.
     (checkout.root / ".venv").mkdir()
     (checkout.root / ".venv" / ".ready").touch()
