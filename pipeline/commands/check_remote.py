@@ -135,4 +135,5 @@ def _remove(objects: "HashFileDB", names: Collection[str]) -> None:
     for name in names:
         objects.fs.remove(objects.oid_to_path(name))
     # DVC remembers what it has seen on a remote, and would not look there again.
-    get_index(objects).clear()
+    with contextlib.closing(get_index(objects)) as seen:
+        seen.clear()
