@@ -35,8 +35,9 @@ _COMMANDS: Final = {
     "check-params": "see that every name in params.yaml is a plain one",
     "check-remote": "look for damaged objects on a DVC remote",
     "compare": "compare two parameter pickles on the same images",
+    "init": "unpack a project of one's own into a new folder",
     "predict": "classify images with trained parameters",
-    "repro": "run the stages as dvc repro does, independent experiments side by side",
+    "repro": "run the stages as dvc repro does, experiment by experiment or several side by side",
     "results": "write the table of published and own results",
     "search-report": "show the best trials of a search, and what each axis changes",
     "show": "look at images of a data set",
@@ -44,6 +45,8 @@ _COMMANDS: Final = {
     "verify": "run the last commit from nothing in a clone and compare every output",
     "worker": "start processes for searches on a Dask cluster",
 }
+# Those that need no checkout, for they make one.
+_ANYWHERE: Final = {"init"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -168,7 +171,7 @@ def _run(given: list[str]) -> int:
     from pipeline.core.paths import Layout, find_root  # noqa: PLC0415  (the same)
 
     action: Callable[[Layout, argparse.Namespace], None] = options.action
-    action(Layout(find_root()), options)
+    action(Layout(Path.cwd() if options.command in _ANYWHERE else find_root()), options)
     return 0
 
 

@@ -1,8 +1,10 @@
-"""repro: run what `dvc repro` would, independent experiments side by side."""
+"""repro: run what `dvc repro` would, one experiment after the other or several side by side."""
 
 import argparse
+import math
 import os
 import subprocess
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from pipeline.core import runtime
@@ -13,12 +15,18 @@ from pipeline.core.progress import say
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-EXAMPLE = "repro --jobs 2"
+EXAMPLE = "repro --jobs 2 mnist_two_layer cifar10_two_layer"
+
+# What `make run` took on two processors (docs/performance-stages.md), to tell how long it may last.
+_SECONDS_PER_STAGE = 1.5
+_WORK_PER_SECOND = 1e11
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("targets", nargs="*", metavar="STAGE", help="only these and what they need")
+    parser.add_argument(
+        "targets", nargs="*", metavar="NAME", help="only these experiments or stages, and what they need"
+    )
     parser.add_argument(
         "--jobs", type=int, metavar="N", help="how many at a time; by default one for each processor"
     )
@@ -54,16 +62,23 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
         return read_bytes(lock, maximum_bytes=MAXIMUM_TEXT_BYTES).decode("utf-8") if lock.exists() else ""
 
     known = jobs.stages_in(locked())
-    chosen = jobs.needed_for(graph, options.targets or graph)
+    targets = [stage for name in options.targets for stage in jobs.stages_of(graph, name)]
+    chosen = jobs.needed_for(graph, targets or graph)
     work, searches = _work(layout, params)
+    say(_plan(chosen, work))
+    # One at a time: DVC alone would train every experiment before it evaluates the first.
+    one_by_one = [jobs.Job(tuple(jobs.order_by_end(chosen)), frozenset())]
     try:
         jobs.run(
-            jobs.jobs_of(chosen, searches),
+            one_by_one if count == 1 else jobs.jobs_of(chosen, searches),
             lambda job: jobs.dvc("--wait-for-lock", "repro", "--single-item", *job.stages),
             count=count,
             weights=work,
             root=layout.root,
-            environment=lambda job: _share(count, is_wide=job.is_wide) | os.environ,
+            # Unbuffered, so that DVC's lines stand before those of the stages.
+            environment=lambda job: (
+                _share(count, is_wide=job.is_wide) | os.environ | {"PYTHONUNBUFFERED": "1"}
+            ),
             report=say,
         )
     finally:
@@ -71,6 +86,19 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
         after = jobs.in_order(before, [*known, *(stage for stage in order if stage not in known)])
         if after != before:
             write_text(lock, after)
+
+
+def _plan(stages: Collection[str], work: Mapping[str, float]) -> str:
+    """What is about to run, and about how long it takes from nothing."""
+    experiments = [stage.partition("@")[2] for stage in stages if stage.startswith("train@")]
+    seconds = _SECONDS_PER_STAGE * len(stages)
+    seconds += sum(work.get(stage, 0.0) for stage in stages) / _WORK_PER_SECOND
+    # To the next ten seconds, or minute.
+    length = f"{seconds / 60:.0f} minutes" if seconds > 90 else f"{10 * math.ceil(seconds / 10)} seconds"  # noqa: PLR2004  (from here on minutes are exact enough)
+    return (
+        f"{len(stages)} stages for {', '.join(experiments) or 'no experiment'}: from nothing about {length}"
+        " on two processors. What is up to date is skipped; each result is printed when it is there."
+    )
 
 
 def _share(count: int, *, is_wide: bool) -> dict[str, str]:

@@ -66,17 +66,11 @@ def read_graph(text: str) -> dict[str, list[str]]:
 
 
 def needed_for(graph: Graph, targets: Iterable[str]) -> dict[str, list[str]]:
-    """The part of a graph that `targets` need, themselves included.
-
-    Raises:
-        PipelineError: there is no such stage.
-    """
+    """The part of a graph that the stages `targets` need, themselves included."""
     kept: set[str] = set()
     left = list(targets)
     while left:
         stage = left.pop()
-        if stage not in graph:
-            raise PipelineError(f"{stage}: no such stage in dvc.yaml; `dvc stage list` shows them")
         if stage not in kept:
             kept.add(stage)
             left += graph[stage]
@@ -96,6 +90,26 @@ def serial_order(graph: Graph) -> list[str]:
     for stage in graph:
         visit(stage)
     return list(order)
+
+
+def order_by_end(graph: Graph) -> list[str]:
+    """An order in which all that leads to one last stage is done before what only the next one needs."""
+    needed = {before for needs in graph.values() for before in needs}
+    return serial_order({stage: graph[stage] for stage in sorted(graph, key=lambda stage: stage in needed)})
+
+
+def stages_of(graph: Graph, name: str) -> list[str]:
+    """What a target stands for: a stage, or every stage of an item of dvc.yaml's, such as an experiment.
+
+    Raises:
+        PipelineError: there is nothing of this name.
+    """
+    found = [stage for stage in graph if name in {stage, stage.partition("@")[2] or stage}]
+    if not found:
+        raise PipelineError(
+            f"{name}: no experiment of params.yaml, and no stage of dvc.yaml; `dvc stage list` shows them"
+        )
+    return found
 
 
 def jobs_of(graph: Graph, wide: Collection[str] = ()) -> list[Job]:
@@ -168,7 +182,7 @@ def run(
         weights: how long the stages take, in any unit; 0 for those that are not in it.
         root: the folder in which they run.
         environment: of a job's process.
-        report: takes the lines that they print, each with its job's title before it.
+        report: takes the lines that they print, with their job's title before it where several run at a time.
 
     Raises:
         PipelineError: a job failed; says which stage.
@@ -189,7 +203,7 @@ def run(
                 is_alone = job.is_wide
                 waiting.remove(job)
                 # Known before it starts, so that a signal from then on ends it too.
-                running[job.name] = _Process(job, report, ended)
+                running[job.name] = _Process(job, f"{job.title} | " if count > 1 else "", report, ended)
                 running[job.name].start(command(job), root, environment(job))
             job = ended.get()
             process = running[job.name]
@@ -222,15 +236,17 @@ def _rest(jobs: Sequence[Job], weights: Mapping[str, float]) -> dict[str, float]
 
 
 class _Process:
-    """A running job, whose lines a thread passes on.
+    """A running job, whose lines a thread passes on, each after a label.
 
     Attributes:
         failed_stage: the one that failed, once one has.
         unheard: what hindered `report`: a terminal that has gone, a full disk.
     """
 
-    def __init__(self, job: Job, report: Callable[[str], None], ended: "SimpleQueue[Job]") -> None:
-        self._job, self._report, self._ended = job, report, ended
+    def __init__(
+        self, job: Job, label: str, report: Callable[[str], None], ended: "SimpleQueue[Job]"
+    ) -> None:
+        self._job, self._label, self._report, self._ended = job, label, report, ended
         self.failed_stage = job.name
         self.unheard: OSError | None = None
         self._process: subprocess.Popen[str] | None = None
@@ -258,7 +274,7 @@ class _Process:
                     if match := _FAILED.search(line):
                         self.failed_stage = match[1]
                     if line.strip():
-                        self._report(f"{self._job.title} | {line.rstrip()}")
+                        self._report(f"{self._label}{line.rstrip()}")
         except OSError as error:
             self.unheard = error
         finally:

@@ -50,3 +50,12 @@ def test_a_broken_experiment_is_left_to_its_compose_stage(checkout: Layout) -> N
     OmegaConf.save(params, checkout.params)
     after, _ = repro._work(checkout)
     assert set(before) - set(after) == {broken}
+
+
+def test_the_plan_says_what_runs_and_how_long() -> None:
+    work = {"train@a": 3e12, "train@b": 1e11}
+    assert repro._plan(["parse@d", "train@a", "train@b"], work).startswith(
+        "3 stages for a, b: from nothing about 40 seconds on two processors."
+    )
+    assert "for no experiment: from nothing about 10 seconds" in repro._plan(["parse@d"], work)
+    assert "about 3 minutes" in repro._plan(["train@a"] * 6, work)

@@ -50,8 +50,25 @@ def test_the_graph_as_dvc_prints_it() -> None:
 def test_what_targets_need() -> None:
     assert set(jobs.needed_for(EXPERIMENTS, ["split@x"])) == {"fetch@a", "parse@a", "compose@x", "split@x"}
     assert jobs.needed_for(EXPERIMENTS, EXPERIMENTS) == EXPERIMENTS
-    with pytest.raises(PipelineError, match=r"train@z: no such stage in dvc\.yaml"):
-        jobs.needed_for(EXPERIMENTS, ["train@x", "train@z"])
+
+
+def test_a_target_is_a_stage_or_an_experiment() -> None:
+    assert jobs.stages_of(EXPERIMENTS, "split@x") == ["split@x"]
+    assert {"compose@x", "split@x", "train@x"} <= set(jobs.stages_of(EXPERIMENTS, "x"))
+    assert all(stage.endswith("@x") for stage in jobs.stages_of(EXPERIMENTS, "x"))
+    for name in ("train@z", "z", ""):
+        with pytest.raises(PipelineError, match=rf"^{name}: no experiment of params\.yaml, and no stage"):
+            jobs.stages_of(EXPERIMENTS, name)
+
+
+def test_one_experiment_ends_before_the_next_begins() -> None:
+    order = jobs.order_by_end(EXPERIMENTS)
+    assert sorted(order) == sorted(EXPERIMENTS)
+    place = {stage: order.index(stage) for stage in order}
+    assert all(place[before] < place[stage] for stage, needs in EXPERIMENTS.items() for before in needs)
+    of_x = [place[stage] for stage in jobs.stages_of(EXPERIMENTS, "x")]
+    of_y = [place[stage] for stage in jobs.stages_of(EXPERIMENTS, "y")]
+    assert max(of_x) < min(of_y)
 
 
 def test_chains_are_one_job() -> None:
