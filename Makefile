@@ -35,7 +35,7 @@ $(READY): requirements-build.lock requirements.lock pyproject.toml
 	@echo "setting up $(VENV)/, about half a minute the first time"
 	@$(PYTHON) -m venv --clear $(VENV) || $(FAILED)
 	@$(INSTALL) --require-hashes -r requirements-build.lock || $(FAILED)
-	@if [ -n "$(PIP_VERSION)" ]; then $(INSTALL) "pip$(PIP_VERSION)" || $(FAILED); fi
+	@if [ -n "$(PIP_VERSION)" ]; then $(INSTALL) --upgrade "pip$(PIP_VERSION)" || $(FAILED); fi
 	@$(INSTALL) --require-hashes -r requirements.lock || $(FAILED)
 	@$(INSTALL) -e . || $(FAILED)
 	@$(PIP) check --quiet
@@ -58,14 +58,13 @@ $(SERVICE_READY): requirements-service.lock $(DEV_READY)
 	$(add)
 	@touch $(DEV_READY) $@
 
-run: $(READY) ## run every experiment with dvc repro (SOURCE=official for downloaded data, JOBS=2 for two at a time)
+run: $(READY) ## run every experiment (ONLY="NAME …" for some, SOURCE=official for downloaded data, JOBS=2 for two at a time)
 	@if [ -n "$(SOURCE)" ]; then pipeline source "$(SOURCE)"; fi
-	@pipeline check-params
-	@if [ -n "$(JOBS)" ]; then pipeline repro --jobs "$(JOBS)"; else dvc repro; fi
+	@pipeline repro --jobs $(or $(JOBS),1) $(ONLY)
 	@echo
-	@dvc metrics show
+	@dvc metrics show $(ONLY:%=outputs/%/metrics.json)
 	@echo
-	@echo "Pictures: outputs/*/plots/*.png"
+	@echo "Pictures: $(or $(ONLY:%=outputs/%/plots/*.png),outputs/*/plots/*.png)"
 	@echo "Next, after '. $(VENV)/bin/activate':"
 	@echo "  dvc exp run -S '++experiments.mnist_two_layer.optimizer.learning_rate=0.2' && dvc metrics diff"
 	@echo "  pipeline train experiment=mnist_two_layer optimizer=adam"
@@ -110,11 +109,11 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 \
   --generate-hashes --no-strip-extras --no-emit-index-url --no-emit-find-links --no-annotate \
   --custom-compile-command "make lock" --upgrade
 lock: ## resolve the lock files anew from pyproject.toml (needs uv)
-	@$(COMPILE) --group build -o requirements-build.lock
 	@$(COMPILE) pyproject.toml --extra dev --extra s3 --extra dask --extra optuna --extra service \
 	  -o requirements-service.lock
 	@$(COMPILE) pyproject.toml --extra dev --constraint requirements-service.lock -o requirements-dev.lock
 	@$(COMPILE) pyproject.toml --constraint requirements-service.lock -o requirements.lock
+	@$(COMPILE) --group build --constraint requirements-service.lock -o requirements-build.lock
 
 clean: ## remove the environment and the ad-hoc runs; DVC's outputs and cache stay
 	@rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -17,7 +17,8 @@ def find_root(start: Path | None = None) -> Path:
         if (folder / "dvc.yaml").is_file() and (folder / "conf").is_dir():
             return folder
     raise PipelineError(
-        f"{here} is not inside a checkout of the pipeline: no dvc.yaml and conf/ from here upwards"
+        f"{here} is not inside a checkout of the pipeline: no dvc.yaml and conf/ from here upwards;"
+        " `pipeline init FOLDER` makes one"
     )
 
 

@@ -61,5 +61,5 @@ def test_outside_a_checkout(tmp_path: Path, make: Callable[[Path], None]) -> Non
         find_root(tmp_path)
     assert str(caught.value) == (
         f"{tmp_path.resolve()} is not inside a checkout of the pipeline:"
-        " no dvc.yaml and conf/ from here upwards"
+        " no dvc.yaml and conf/ from here upwards; `pipeline init FOLDER` makes one"
     )
