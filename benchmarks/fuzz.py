@@ -311,7 +311,7 @@ def _read_cifar(data: bytes, folder: Path) -> object:
     )
     cifar.parse_into(_file(data, folder), cifar.CIFAR10, train=train, test=test, class_count=10)
     labels = map_npy(train.labels)
-    if labels.max() > 9 or map_npy(train.images).shape != (len(labels), 32, 32, 3):  # noqa: PLR2004  (ten classes)
+    if labels.max() > 9 or map_npy(train.images).shape != (len(labels), 32, 32, 3):
         raise WrongValueError("labels or images")
     return labels
 
@@ -475,7 +475,7 @@ def _change(data: bytearray, target: Target, chance: random.Random) -> None:
             other, _ = chance.choice(target.seeds)
             start = chance.randrange(len(other) + 1)
             data[place : place + length] = other[start : start + length]
-        case 8 if chance.random() < 0.3:  # noqa: PLR2004  (a cut rarely gets far)
+        case 8 if chance.random() < 0.3:  # a cut rarely gets far
             del data[place:]
         case _:
             data[place:place] = chance.randbytes(length)

@@ -126,10 +126,10 @@ def _read_json(path: Path) -> str:
 
 
 def _fetch(path: Path) -> str:
-    import requests  # noqa: PLC0415  (not in the processes that read files)
-    from requests.adapters import HTTPAdapter  # noqa: PLC0415  (the same)
+    import requests  # not in the processes that read files
+    from requests.adapters import HTTPAdapter
 
-    from pipeline.data.download.fetch import fetch  # noqa: PLC0415  (the same)
+    from pipeline.data.download.fetch import fetch
     from pipeline.data.download.part import RemoteFile
 
     class Carrier(HTTPAdapter):

@@ -65,7 +65,7 @@ def cluster(engine: str, workers: int) -> Iterator[None]:
         yield
         return
     if engine == "ray":
-        from ray.cluster_utils import Cluster  # noqa: PLC0415  (an extra)
+        from ray.cluster_utils import Cluster  # an extra
 
         local = Cluster(initialize_head=True, head_node_args={"num_cpus": workers})
         os.environ[variable] = local.address
@@ -94,7 +94,7 @@ def cluster(engine: str, workers: int) -> Iterator[None]:
 def overhead(options: argparse.Namespace) -> None:
     """Print time per trial and memory."""
     # By its own name, so that workers elsewhere find it.
-    from search import Waiting as Importable  # type: ignore[import-not-found]  # noqa: PLC0415  (this file)
+    from search import Waiting as Importable  # type: ignore[import-not-found]  # this file
 
     config = with_values(
         compose(ROOT / "conf", ["experiment=cifar10_grid"]),
@@ -141,7 +141,7 @@ def speedup(options: argparse.Namespace) -> None:
     for workers in (1, 2):
         start, before = time.perf_counter(), used_seconds()
         # One process of its own too, so that both pay for starting.
-        from pipeline.search.engines.local import Processes  # noqa: PLC0415  (slow to import)
+        from pipeline.search.engines.local import Processes  # slow to import
 
         with Processes(workers) as engine:
             outcomes = engines.run(

@@ -83,16 +83,16 @@ Steps = Callable[[int], None]
 
 def ours(task: Task) -> Steps:
     """The pipeline's own loop, without evaluations and checkpoints."""
-    import numpy as np  # noqa: PLC0415  (under the tier that `serve` activates first)
+    import numpy as np  # under the tier that `serve` activates first
 
     from pipeline.config.build import with_values
-    from pipeline.config.compose import compose  # noqa: PLC0415  (the same)
+    from pipeline.config.compose import compose
     from pipeline.core import runtime
     from pipeline.nn import preprocessing, training
-    from pipeline.nn.examples import Examples  # noqa: PLC0415  (the same)
+    from pipeline.nn.examples import Examples
 
     config = with_values(
-        compose(ROOT / "conf", ["dataset=cifar10"] if task.sizes[0] > 784 else []),  # noqa: PLR2004  (MNIST's pixels)
+        compose(ROOT / "conf", ["dataset=cifar10"] if task.sizes[0] > 784 else []),
         {
             "model.hidden": list(task.sizes[1:-1]),
             "model.activation": task.activation,
@@ -122,7 +122,7 @@ def ours(task: Task) -> Steps:
 
 def products(task: Task) -> Steps:
     """Only the matrix products of a step, into arrays that are there: what NumPy's BLAS allows."""
-    import numpy as np  # noqa: PLC0415  (under the tier that `serve` activates first)
+    import numpy as np  # under the tier that `serve` activates first
 
     random = np.random.default_rng(0)
     layers = range(len(task.sizes) - 1)
@@ -148,7 +148,7 @@ def products(task: Task) -> Steps:
 
 def textbook(task: Task) -> Steps:
     """The loop as textbooks print it: float64, a new array for everything, one-hot labels."""
-    import numpy as np  # noqa: PLC0415  (as the other libraries)
+    import numpy as np  # as the other libraries
 
     inputs, labels = prepared(task, "float64")
     one_hot = np.eye(10)[labels]
@@ -188,8 +188,8 @@ def textbook(task: Task) -> Steps:
 
 def scikit_learn(task: Task) -> Steps | None:
     """MLPClassifier.partial_fit, batch by batch; it has no squared error for classes."""
-    import numpy as np  # noqa: PLC0415  (only for this contestant)
-    from sklearn.neural_network import MLPClassifier  # noqa: PLC0415  (the same)
+    import numpy as np  # only for this contestant
+    from sklearn.neural_network import MLPClassifier
 
     if task.loss != "cross_entropy":
         return None
@@ -216,7 +216,7 @@ def scikit_learn(task: Task) -> Steps | None:
 
 def torch_step(task: Task, *, compiled: bool) -> Steps:
     """A module, its loss and torch.optim.SGD, as in PyTorch's own tutorial."""
-    import torch  # noqa: PLC0415  (only for these contestants)
+    import torch  # only for these contestants
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     array, label_array = prepared(task, "float32")
@@ -252,9 +252,9 @@ def torch_step(task: Task, *, compiled: bool) -> Steps:
 
 def jax_scan(task: Task) -> Steps:
     """A jitted lax.scan over the steps, gathering bytes as we do; parameters are donated."""
-    import jax  # noqa: PLC0415  (only for this contestant)
-    import jax.numpy as jnp  # noqa: PLC0415  (the same)
-    import numpy as np  # noqa: PLC0415  (the same)
+    import jax  # only for this contestant
+    import jax.numpy as jnp
+    import numpy as np
 
     pixels, label_array = data(task)
     images, labels = jnp.asarray(pixels), jnp.asarray(label_array)
@@ -312,12 +312,12 @@ def repeated(step: Callable[[], None]) -> Steps:
 
 def data(task: Task) -> tuple[Any, Any]:
     """Pixels uint8 (IMAGES, features), four in five zero as in digits, and labels int64 (IMAGES,)."""
-    import numpy as np  # noqa: PLC0415  (under the tier that `serve` activates first)
+    import numpy as np  # under the tier that `serve` activates first
 
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (IMAGES, task.sizes[0]), dtype=np.uint8)
     if not task.mean:
-        pixels *= random.random(pixels.shape, dtype=np.float32) < 0.2  # noqa: PLR2004  (one in five)
+        pixels *= random.random(pixels.shape, dtype=np.float32) < 0.2
     return pixels, random.integers(0, 10, IMAGES)
 
 
@@ -376,7 +376,7 @@ def serve(name: str, cores: int) -> None:
     os.environ["PIPELINE_RUNTIME"] = contestant.tier
     os.environ["PIPELINE_THREADS"] = str(cores)
     sys.path.insert(0, str(ROOT))
-    import pipeline  # noqa: F401, PLC0415  (sets the tier before anything loads NumPy)
+    import pipeline  # noqa: F401  (sets the tier before anything loads NumPy)
 
     clock = time.process_time if cores == 1 else time.perf_counter
     number, steps = -1, None
@@ -499,7 +499,7 @@ def table(found: dict[int, Rates], names: Sequence[str]) -> list[str]:
 
 def shown(rate: float) -> str:
     """Three digits are more than the spread allows for."""
-    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}"  # noqa: PLR2004  (digits)
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}"
 
 
 def ratios(found: dict[int, dict[int, Rates]]) -> list[str]:
@@ -529,10 +529,10 @@ def ratios(found: dict[int, dict[int, Rates]]) -> list[str]:
 
 def draw(found: dict[int, dict[int, Rates]], path: Path) -> None:
     """One row of dots per network: steps per second as a multiple of the portable products alone."""
-    import matplotlib as mpl  # noqa: PLC0415  (contestants do without it)
+    import matplotlib as mpl  # contestants do without it
 
     mpl.use("agg")
-    from matplotlib import pyplot as plt  # noqa: PLC0415  (the same)
+    from matplotlib import pyplot as plt
 
     styles = {
         "ours_avx512": ("#c1272d", "o", 90),

@@ -143,7 +143,7 @@ def _told(error: Exception) -> str:
 
 
 def _complain(text: str) -> None:
-    from pipeline.core.descriptions import harmless  # noqa: PLC0415  (not needed for --help)
+    from pipeline.core.descriptions import harmless  # not needed for --help
 
     sys.stderr.write(f"pipeline: {harmless(text)}\n")
 
@@ -155,7 +155,7 @@ def _run(given: list[str]) -> int:
     if given[:1] == ["train"]:
         given = ["train", *_without_engine(given[1:])]
     if given[:1] == ["train"] and _is_hydra(given[1:]):
-        from pipeline.core import guard  # noqa: PLC0415  (not needed for --help)
+        from pipeline.core import guard  # not needed for --help
 
         # A sweep goes on for long: its states and its workers' code are those of the code that it began with.
         guard.remember_code()
@@ -165,10 +165,10 @@ def _run(given: list[str]) -> int:
     if options.command is None:
         parser.print_help()
         return 2
-    from pipeline.core import guard  # noqa: PLC0415  (not needed for --help)
+    from pipeline.core import guard  # not needed for --help
 
     guard.remember_code()
-    from pipeline.core.paths import Layout, find_root  # noqa: PLC0415  (the same)
+    from pipeline.core.paths import Layout, find_root
 
     action: Callable[[Layout, argparse.Namespace], None] = options.action
     action(Layout(Path.cwd() if options.command in _ANYWHERE else find_root()), options)
@@ -267,7 +267,7 @@ def _without_engine(arguments: Sequence[str]) -> list[str]:
             left.append(argument)
             continue
         value = value if equals else next(waiting, "")
-        from pipeline.search.engines import ENGINES, VARIABLE  # noqa: PLC0415  (not needed for --help)
+        from pipeline.search.engines import ENGINES, VARIABLE  # not needed for --help
 
         if not value:
             raise UsageError(f"--engine: name one of {', '.join(ENGINES)}")
@@ -285,14 +285,14 @@ def _is_hydra(arguments: Sequence[str]) -> bool:
 
 def _train_application(arguments: list[str]) -> int:
     """Let Hydra compose (and sweep over) a configuration, its complaints in our own words."""
-    import hydra  # noqa: PLC0415  (slow to import)
-    from hydra.core.hydra_config import HydraConfig  # noqa: PLC0415  (the same)
-    from omegaconf import DictConfig, OmegaConf  # noqa: PLC0415  (the same)
+    import hydra  # slow to import
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import DictConfig, OmegaConf
 
-    from pipeline.config.compose import compose, hydra_overrides  # noqa: PLC0415  (the same)
-    from pipeline.config.messages import explain  # noqa: PLC0415  (the same)
-    from pipeline.config.schema import Config  # noqa: PLC0415  (the same)
-    from pipeline.core.paths import Layout, find_root  # noqa: PLC0415  (not needed for --help)
+    from pipeline.config.compose import compose, hydra_overrides
+    from pipeline.config.messages import explain
+    from pipeline.config.schema import Config
+    from pipeline.core.paths import Layout, find_root  # not needed for --help
 
     layout = Layout(find_root())
     failures: list[Exception] = []

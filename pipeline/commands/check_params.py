@@ -22,6 +22,6 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
         ConfigError: it cannot be read, or holds a name that a shell would read as something else.
     """
     del options
-    from pipeline.config.compose import read_params  # noqa: PLC0415  (not needed for --help)
+    from pipeline.config.compose import read_params  # not needed for --help
 
     read_params(layout.params)

@@ -1,4 +1,4 @@
-# ruff: noqa: PLC0415  (what takes long to import waits until the command runs, so that --help is quick)
+# What takes long to import waits until the command runs, so that --help is quick.
 """check-remote: read every object on a DVC remote and see that its hash is still its name.
 
 `dvc pull` finds a damaged object where the remote has `verify true`. But `dvc push` never replaces one: it

@@ -1,4 +1,4 @@
-# ruff: noqa: PLC0415  (what takes long to import waits until the command runs, so that --help is quick)
+# What takes long to import waits until the command runs, so that --help is quick.
 """compare: two parameter pickles on the same images."""
 
 import argparse
@@ -117,7 +117,7 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
 def _pair(option: str, text: str) -> tuple[str | None, str | None]:
     """NAME or NAME,NAME as one for each pickle; None for an empty one."""
     names = text.split(",")
-    if len(names) > 2:  # noqa: PLR2004  (two pickles)
+    if len(names) > 2:
         raise UsageError(f"{option} {text}: expected one name, or two with a comma between them")
     return names[0].strip() or None, names[-1].strip() or None
 
@@ -184,7 +184,7 @@ def _print(report: dict[str, Any], picture: Path | None) -> None:
     for name in "ab":
         side = report[name]
         layers = "-".join(map(str, side["layers"]))
-        activation = side["activation"] if len(side["layers"]) > 2 else ""  # noqa: PLR2004  (hidden layers)
+        activation = side["activation"] if len(side["layers"]) > 2 else ""
         accuracy, loss = percent(side["accuracy"]), f"{side['loss']:.5f}"
         rows.append([name.upper(), layers, activation, side["preprocess"], accuracy, loss])
     difference = report["difference"]

@@ -41,8 +41,8 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
         UsageError: the folder holds something already.
         PipelineError: a file cannot be read or written.
     """
-    from pipeline.commands.shared.terminal import write  # noqa: PLC0415  (not needed for --help)
-    from pipeline.core.files.atomic import read_bytes, write_bytes, write_text  # noqa: PLC0415  (the same)
+    from pipeline.commands.shared.terminal import write  # not needed for --help
+    from pipeline.core.files.atomic import read_bytes, write_bytes, write_text
     from pipeline.core.files.tables import MAXIMUM_TEXT_BYTES
 
     folder: Path = layout.root / options.folder

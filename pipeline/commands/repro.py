@@ -43,10 +43,10 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
     count = runtime.processors() if options.jobs is None else options.jobs
     if count < 1:
         raise UsageError(f"--jobs {count}: expected 1 or more")
-    from pipeline.config.compose import read_params  # noqa: PLC0415  (not needed for --help)
-    from pipeline.core.files.atomic import read_bytes, write_text  # noqa: PLC0415  (the same)
+    from pipeline.config.compose import read_params  # not needed for --help
+    from pipeline.core.files.atomic import read_bytes, write_text
     from pipeline.core.files.tables import MAXIMUM_TEXT_BYTES
-    from pipeline.repro import jobs  # noqa: PLC0415  (the same)
+    from pipeline.repro import jobs
 
     params = read_params(layout.params)
     dag = subprocess.run(  # noqa: S603  (DVC)
@@ -94,7 +94,7 @@ def _plan(stages: Collection[str], work: Mapping[str, float]) -> str:
     seconds = _SECONDS_PER_STAGE * len(stages)
     seconds += sum(work.get(stage, 0.0) for stage in stages) / _WORK_PER_SECOND
     # To the next ten seconds, or minute.
-    length = f"{seconds / 60:.0f} minutes" if seconds > 90 else f"{10 * math.ceil(seconds / 10)} seconds"  # noqa: PLR2004  (from here on minutes are exact enough)
+    length = f"{seconds / 60:.0f} minutes" if seconds > 90 else f"{10 * math.ceil(seconds / 10)} seconds"  # from here on minutes are exact enough
     return (
         f"{len(stages)} stages for {', '.join(experiments) or 'no experiment'}: from nothing about {length}"
         " on two processors. What is up to date is skipped; each result is printed when it is there."
@@ -114,9 +114,9 @@ def _work(layout: Layout, params: "DictConfig") -> tuple[dict[str, float], set[s
     A step costs what its products do: 6 operations per parameter and image forward and backward; by
     differences a loss at either side of each parameter, of which the vectorised ones save all but a 60th.
     """
-    from pipeline.config.compose import compose, experiment_overrides  # noqa: PLC0415  (not needed for --help)
-    from pipeline.nn.setup import network_of, total_epochs, total_steps  # noqa: PLC0415  (the same)
-    from pipeline.search import strategies  # noqa: PLC0415  (the same)
+    from pipeline.config.compose import compose, experiment_overrides  # not needed for --help
+    from pipeline.nn.setup import network_of, total_epochs, total_steps
+    from pipeline.search import strategies
 
     work, searches = {}, set()
     for experiment in params["experiments"]:

@@ -34,12 +34,12 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
         PipelineError: an experiment has not been run yet.
     """
     if options.seeds is None:
-        from pipeline.stages.shared.runner import run_results_stage  # noqa: PLC0415  (not needed for --help)
+        from pipeline.stages.shared.runner import run_results_stage  # not needed for --help
 
         run_results_stage(layout)
         write(layout.results_table.read_text(encoding="utf-8").rstrip("\n"))
         return
-    if options.seeds < 2:  # noqa: PLR2004  (a deviation needs two)
+    if options.seeds < 2:  # a deviation needs two
         raise UsageError(f"--seeds {options.seeds}: expected 2 or more")
     write(over_seeds(layout, options.seeds).rstrip("\n"))
 
@@ -52,9 +52,9 @@ def over_seeds(layout: Layout, count: int) -> str:
     Raises:
         PipelineError: an experiment has not been run, or a run fails.
     """
-    from pipeline.core.progress import progress  # noqa: PLC0415  (not needed for --help)
-    from pipeline.report import published  # noqa: PLC0415  (the same)
-    from pipeline.stages import results  # noqa: PLC0415  (the same)
+    from pipeline.core.progress import progress  # not needed for --help
+    from pipeline.report import published
+    from pipeline.stages import results
 
     configs = results.configs(layout)
     repeated = [config for config in configs if not config.search.space and config.random != "legacy"]
@@ -70,7 +70,7 @@ def over_seeds(layout: Layout, count: int) -> str:
 
 
 def _rerun(layout: Layout, config: "Config") -> dict[str, float]:
-    from pipeline.stages import evaluate, results, split, train  # noqa: PLC0415  (not needed for --help)
+    from pipeline.stages import evaluate, results, split, train  # not needed for --help
 
     with tempfile.TemporaryDirectory() as folder:
         found = Results(Path(folder))

@@ -1,4 +1,4 @@
-# ruff: noqa: PLC0415  (what takes long to import waits until the command runs, so that --help is quick)
+# What takes long to import waits until the command runs, so that --help is quick.
 """search-report: the best trials of a search, and what each axis changes."""
 
 import argparse

@@ -1,4 +1,4 @@
-# ruff: noqa: PLC0415  (what takes long to import waits until the command runs, so that --help is quick)
+# What takes long to import waits until the command runs, so that --help is quick.
 """show: look at the images of a data set, how many each class has, and their pixels."""
 
 import argparse

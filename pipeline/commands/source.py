@@ -24,7 +24,7 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
     Raises:
         ConfigError: params.yaml has no line for it.
     """
-    from pipeline.core.files.atomic import read_bytes, write_text  # noqa: PLC0415  (not for --help)
+    from pipeline.core.files.atomic import read_bytes, write_text  # not for --help
     from pipeline.core.files.tables import MAXIMUM_TEXT_BYTES
 
     text = read_bytes(layout.params, maximum_bytes=MAXIMUM_TEXT_BYTES).decode("utf-8")

@@ -33,9 +33,9 @@ def run(layout: Layout, composed: DictConfig, folder: Path) -> None:
     """
     config = check(composed)
     runtime.activate(config.runtime.name)
-    from pipeline.core.files.atomic import write_text  # noqa: PLC0415  (the same)
-    from pipeline.stages import evaluate, plot, split, train  # noqa: PLC0415  (NumPy comes after the runtime)
-    from pipeline.stages.checks import check_names  # noqa: PLC0415  (the same)
+    from pipeline.core.files.atomic import write_text
+    from pipeline.stages import evaluate, plot, split, train  # NumPy comes after the runtime
+    from pipeline.stages.checks import check_names
 
     check_names(config)
     parsed = layout.parsed(config.source, config.dataset.name)

@@ -1,4 +1,4 @@
-# ruff: noqa: PLC0415  (what takes long to import waits until the command runs, so that --help is quick)
+# What takes long to import waits until the command runs, so that --help is quick.
 """verify: whether a run from nothing gives what is committed, bit by bit."""
 
 import argparse

@@ -36,8 +36,8 @@ def compose(conf: Path, overrides: Sequence[str] = (), *, from_environment: bool
         ConfigError: an override names nothing, a value is missing, of the wrong type or out of range; or a
             file says other things to DVC than to Hydra.
     """
-    from hydra import compose as hydra_compose  # noqa: PLC0415  (slow to import, and not every command composes)
-    from hydra import initialize_config_dir  # noqa: PLC0415  (the same)
+    from hydra import compose as hydra_compose  # slow to import, and not every command composes
+    from hydra import initialize_config_dir
 
     check_folder(conf)
     environment = contextlib.nullcontext() if from_environment else _files_alone()
@@ -61,7 +61,7 @@ def _files_alone() -> Iterator[None]:
 
     DVC would see no change in the environment or the clock, and skip the stages that have to run again.
     """
-    from hydra.core.utils import setup_globals  # noqa: PLC0415  (slow to import, and not always needed)
+    from hydra.core.utils import setup_globals  # slow to import, and not always needed
 
     # The resolvers of OmegaConf and Hydra that look elsewhere; there are no others in this project.
     for name in ("oc.env", "now", "hydra", "python_version"):

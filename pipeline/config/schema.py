@@ -67,7 +67,7 @@ class Source:
     drawing: str | None = None
 
     def __post_init__(self) -> None:
-        require(2 <= len(self.classes) <= 256, "classes", self.classes, "2 to 256 names")  # noqa: PLR2004  (labels are uint8)
+        require(2 <= len(self.classes) <= 256, "classes", self.classes, "2 to 256 names")  # labels are uint8
         require(len(set(self.classes)) == len(self.classes), "classes", self.classes, "distinct names")
         require(bool(self.files), "files", self.files, "at least one file")
         require_count("train_count", self.train_count)
@@ -102,7 +102,7 @@ class Dataset:
 
     def __post_init__(self) -> None:
         require(
-            len(self.image_shape) == 3  # noqa: PLR2004  (h, w, c)
+            len(self.image_shape) == 3  # h, w, c
             and all(size > 0 for size in self.image_shape)
             and self.image_shape[2] in {1, 3},
             "image_shape",

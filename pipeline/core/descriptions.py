@@ -63,6 +63,6 @@ def _text(head: bytes) -> str | None:
     if text.startswith(b"<"):
         return "an XML or HTML document, perhaps a server's error message"
     beginning = head[:24]
-    if beginning.isascii() and all(character >= 0x20 or character in b"\t\r\n" for character in beginning):  # noqa: PLR2004  (space)
+    if beginning.isascii() and all(character >= 0x20 or character in b"\t\r\n" for character in beginning):
         return f"text that begins {beginning.decode('ascii')!r}"
     return None

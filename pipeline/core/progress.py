@@ -82,7 +82,7 @@ class _Bar(Progress):
     """A tqdm bar."""
 
     def __init__(self, total: int, description: str, unit: str, stream: TextIO) -> None:
-        from tqdm import tqdm  # noqa: PLC0415  (under DVC there is no terminal, and no need of it)
+        from tqdm import tqdm  # under DVC there is no terminal, and no need of it
 
         super().__init__(total, description, unit)
         self._stream = stream
@@ -189,7 +189,7 @@ def say(text: str, stream: TextIO | None = None) -> None:
     """Print a line of text to `stream` (by default stderr), above any bar that is drawn there."""
     stream = sys.stderr if stream is None else stream
     if _redraws(stream):
-        from tqdm import tqdm  # noqa: PLC0415  (see above)
+        from tqdm import tqdm
 
         tqdm.write(text, file=stream)
     else:
@@ -200,7 +200,7 @@ def format_bytes(count: int) -> str:
     """`count` bytes as people write it, in decimal units: 512 B, 28.9 kB, 170.5 MB."""
     amount = float(count)
     for unit in ("B", "kB", "MB", "GB"):
-        if abs(amount) < 999.95:  # noqa: PLR2004  (from here on it would read 1000.0)
+        if abs(amount) < 999.95:  # from here on it would read 1000.0
             return f"{count} B" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1000
     return f"{amount:.1f} TB"

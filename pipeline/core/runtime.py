@@ -257,8 +257,8 @@ def doubts() -> list[str]:
 
     Imports NumPy. Each entry is one readable clause.
     """
-    import numpy as np  # noqa: PLC0415  (may only be imported after activate())
-    from threadpoolctl import threadpool_info  # noqa: PLC0415  (looks at the libraries that NumPy loaded)
+    import numpy as np  # may only be imported after activate()
+    from threadpoolctl import threadpool_info  # looks at the libraries that NumPy loaded
 
     if _active is None:
         return [
@@ -298,7 +298,7 @@ def arithmetic() -> dict[str, str]:
     Imports NumPy. Takes a few milliseconds. The operands come from integers alone, so they are the same
     everywhere.
     """
-    import numpy as np  # noqa: PLC0415  (may only be imported after activate())
+    import numpy as np  # may only be imported after activate()
 
     results: dict[str, list[bytes]] = {"matrix products": []}
     for dtype in (np.float32, np.float64):

@@ -33,7 +33,7 @@ def lock(descriptor: int, *, wait: bool = True) -> bool:
     Raises:
         OSError: the file system has no locks.
     """
-    from filelock import lock_descriptor  # noqa: PLC0415  (only for those who write files)
+    from filelock import lock_descriptor  # only for those who write files
 
     return lock_descriptor(descriptor, blocking=wait)
 
@@ -67,13 +67,13 @@ def sync_folder(folder: Path) -> None:
 def memory_bytes() -> int:
     """The machine's memory, or what the limit on this process's addresses leaves of it."""
     if sys.platform == "win32":
-        import psutil  # noqa: PLC0415  (no other system needs it)
+        import psutil  # no other system needs it
 
         return int(psutil.virtual_memory().total)
     else:  # noqa: RET505  (mypy checks each branch for its own system)
         machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         try:
-            import resource  # noqa: PLC0415  (not every Python has it)
+            import resource  # not every Python has it
         except ImportError:
             return machine
         own, _ = resource.getrlimit(resource.RLIMIT_AS)
@@ -92,7 +92,7 @@ def own_group() -> dict[str, Any]:
     """Arguments for `subprocess.Popen`: the process, and all that it starts, get a group of their own."""
     arguments: dict[str, Any] = {"start_new_session": True}
     if sys.platform == "win32":
-        from subprocess import CREATE_NEW_PROCESS_GROUP  # noqa: PLC0415  (no other system needs it)
+        from subprocess import CREATE_NEW_PROCESS_GROUP  # no other system needs it
 
         arguments = {"creationflags": CREATE_NEW_PROCESS_GROUP}
     return arguments
@@ -110,7 +110,7 @@ def interrupt_group(process: "Popen[str]") -> None:
 def kill_group(process: "Popen[str]") -> None:
     """End a process started with `own_group`, and all that it started, at once; it may have ended before."""
     if sys.platform == "win32":
-        import psutil  # noqa: PLC0415  (no other system needs it)
+        import psutil  # no other system needs it
 
         with contextlib.suppress(psutil.NoSuchProcess):
             for child in psutil.Process(process.pid).children(recursive=True):

@@ -29,7 +29,7 @@ class Network:
     dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        if len(self.sizes) < 2 or any(size < 1 for size in self.sizes):  # noqa: PLR2004  (inputs and outputs)
+        if len(self.sizes) < 2 or any(size < 1 for size in self.sizes):
             raise ConfigError(f"layer sizes {list(self.sizes)}: expected at least two positive numbers")
         if self.activation not in ACTIVATIONS:
             raise ConfigError(f"activation={self.activation}: unknown; one of {', '.join(ACTIVATIONS)}")

@@ -182,7 +182,7 @@ def per_class(confusion: Counts) -> PerClass:
     Raises:
         ValueError: the matrix is not square.
     """
-    if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1]:  # noqa: PLR2004  (a matrix's rank)
+    if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1]:
         raise ValueError(f"shape {confusion.shape}: a square matrix is needed")
     hits = confusion.diagonal().astype(np.int64)
     support = confusion.sum(axis=1, dtype=np.int64)
@@ -306,10 +306,10 @@ def thin_curve(x: Floats, y: Floats, limit: int = 200) -> Counts:
         ValueError: the shapes differ, there is no point, or `limit` is below 2.
     """
     _check_pair(x, y)
-    if limit < 2:  # noqa: PLR2004  (both ends)
+    if limit < 2:
         raise ValueError(f"limit is {limit}; a curve has two ends")
     count = len(x)
-    if count <= 2:  # noqa: PLR2004  (nothing but ends)
+    if count <= 2:  # nothing but ends
         return np.arange(count, dtype=np.int64)
     steps = np.abs([np.diff(_scaled(x)), np.diff(_scaled(y))])
     straight = ((steps[:, 1:] == 0) & (steps[:, :-1] == 0)).any(axis=0)
@@ -350,7 +350,7 @@ def _check_pair(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> None:
 
 
 def _check_scores(probabilities: Floats, labels: Integers) -> None:
-    if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1]:  # noqa: PLR2004  (a matrix's rank)
+    if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1]:
         raise ValueError(f"probabilities {probabilities.shape} do not fit labels {labels.shape}")
     if not probabilities.size:
         raise ValueError("there is nothing to measure: no examples")

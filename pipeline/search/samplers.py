@@ -51,7 +51,7 @@ def optuna_rounds(search: Search, full_epochs: int) -> Rounds:
 
 def _import_optuna() -> Any:  # noqa: ANN401  (a module that need not be there)
     try:
-        import optuna  # noqa: PLC0415  (an extra, and slow to import)
+        import optuna  # an extra, and slow to import
     except ImportError:
         raise ConfigError(
             "search=optuna: the package optuna is not installed: pip install -e '.[optuna]'"

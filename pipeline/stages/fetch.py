@@ -35,7 +35,7 @@ def run(layout: Layout, dataset: Dataset, source_name: str) -> None:
 
 
 def _download(source: Source, dataset: str, folder: Path, part_folder: Path) -> None:
-    from pipeline.data.download import fetch, mirrors, part  # noqa: PLC0415  (the HTTP library is not needed to draw)
+    from pipeline.data.download import fetch, mirrors, part  # the HTTP library is not needed to draw
 
     for file in source.files.values():
         fetch.fetch(
@@ -51,7 +51,7 @@ def _download(source: Source, dataset: str, folder: Path, part_folder: Path) -> 
 
 
 def _draw(dataset: Dataset, source: Source, folder: Path) -> None:
-    from pipeline.core.files import images  # noqa: PLC0415  (NumPy is not needed to download)
+    from pipeline.core.files import images  # NumPy is not needed to download
     from pipeline.data import datasets, standins
 
     datasets.check_roles(dataset.format, source.files)

@@ -109,8 +109,8 @@ def test_a_search_that_has_not_been_run_is_told(composed: Layout, cli: Run) -> N
 def test_a_search_by_halving_is_reported_with_its_epochs(
     parsed: Layout, configs: dict[str, Config], cli: Run
 ) -> None:
-    from pipeline.config.compose import to_yaml  # noqa: PLC0415  (here alone)
-    from pipeline.core.files.atomic import write_text  # noqa: PLC0415  (the same)
+    from pipeline.config.compose import to_yaml  # here alone
+    from pipeline.core.files.atomic import write_text
 
     config = with_values(
         configs["tiny_grid"], {"search.name": "halving", "search.factor": 2, "search.minimum_epochs": 1}

@@ -135,7 +135,7 @@ def default_parameters(layout: Layout, experiment: str | None) -> Path:
     Raises:
         UsageError: there is no such experiment, or none is trained.
     """
-    from pipeline.config.compose import read_params  # noqa: PLC0415  (only where nothing was named)
+    from pipeline.config.compose import read_params  # only where nothing was named
 
     names = list(read_params(layout.params).get("experiments") or {})
     if experiment is not None:
@@ -229,7 +229,7 @@ def prepare(pickled: Pickle, data: Data, activation: str | None, preprocess: str
     config = pickled.config
     if activation is None and config is not None:
         activation = config.model.activation
-    if activation is None and len(pickled.sizes) > 2:  # noqa: PLR2004  (there are hidden layers)
+    if activation is None and len(pickled.sizes) > 2:
         raise UsageError(
             f"{pickled.path}: {pickled.doubt}; say what its hidden layers compute:"
             f" --activation {' | '.join(ACTIVATIONS)}"

@@ -40,7 +40,7 @@ def as_stored(picture: Floats, image_shape: tuple[int, int, int]) -> Pixels:
     colours = _on_paper(np.asarray(picture, dtype=np.float64))
     if channels == 1:
         return centred(_grey(colours), (height, width))[..., np.newaxis]
-    if channels != 3:  # noqa: PLR2004  (RGB)
+    if channels != 3:
         raise PipelineError(f"a picture cannot be made into an image of {channels} channels")
     bands = [_resized(colours[..., band], (height, width)) for band in range(channels)]
     return _rounded(np.stack(bands, axis=-1))
@@ -123,7 +123,7 @@ def _on_paper(picture: Floats) -> Floats:
         return colours
     covered = float(opacity.sum())
     mean = float((_grey(colours) * opacity[..., 0]).sum()) / covered if covered else 0.0
-    paper = 0.0 if mean > 127.5 else 255.0  # noqa: PLR2004  (the middle)
+    paper = 0.0 if mean > 127.5 else 255.0
     return np.asarray(colours * opacity + paper * (1 - opacity))
 
 

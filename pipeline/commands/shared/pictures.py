@@ -266,7 +266,7 @@ def _deep_levels(image: Image.Image, factor: int) -> Floats:
     if factor > 1:
         grey = np.asarray(Image.fromarray(grey).reduce(factor))
     lowest, highest = float(grey.min()), float(grey.max())
-    if image.mode != "F" and lowest >= 0 and highest <= 65535:  # noqa: PLR2004  (16 bits)
-        lowest, highest = 0.0, 255.0 if highest <= 255 else 65535.0  # noqa: PLR2004  (8 bits)
+    if image.mode != "F" and lowest >= 0 and highest <= 65535:
+        lowest, highest = 0.0, 255.0 if highest <= 255 else 65535.0
     scaled = (grey - lowest) * (255 / max(highest - lowest, 1e-30))
     return np.stack([scaled, scaled, scaled, np.full_like(scaled, 255)], axis=-1)

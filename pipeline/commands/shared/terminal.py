@@ -86,9 +86,9 @@ def table(rows: Sequence[Sequence[str]], *, left: Sequence[int] = (0,)) -> list[
 
 def percent(share: float) -> str:
     """A share from 0 to 1 in percent with two decimals, without claiming a 0 or 100 that it is not."""
-    if 0 < share < 0.00005:  # noqa: PLR2004  (would be rounded to 0.00)
+    if 0 < share < 0.00005:  # would be rounded to 0.00
         return "<0.01 %"
-    if 0.99995 <= share < 1:  # noqa: PLR2004  (would be rounded to 100.00)
+    if 0.99995 <= share < 1:  # would be rounded to 100.00
         return ">99.99 %"
     return f"{100 * share:.2f} %"
 
@@ -103,10 +103,7 @@ def bar(share: float, width: int, *, blocks: bool) -> str:
 
 def profile(shares: Sequence[float]) -> str:
     """Shares from 0 to 1 as a row of blocks, one character each; a share below 1 % is a blank."""
-    return "".join(
-        _HEIGHTS[min(7, int(8 * share))] if share >= 0.01 else " "  # noqa: PLR2004  (as documented)
-        for share in shares
-    )
+    return "".join(_HEIGHTS[min(7, int(8 * share))] if share >= 0.01 else " " for share in shares)
 
 
 def sketch(rows: Sequence[Sequence[int]], *, blocks: bool) -> list[str]:

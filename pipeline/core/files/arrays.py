@@ -106,7 +106,7 @@ def atomic_npy(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> Iterator
     Raises:
         PipelineError: the disk is full, the folder read-only and the like.
     """
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415  (parse alone writes such files)
+    from concurrent.futures import ThreadPoolExecutor  # parse alone writes such files
 
     with atomic_write(path) as file, ThreadPoolExecutor(1) as pool:
         writer = NpyWriter(file, shape, dtype, pool)

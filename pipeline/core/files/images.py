@@ -27,7 +27,7 @@ class LabelledImages:
     labels: Array
 
     def __post_init__(self) -> None:
-        if self.images.ndim != 4 or self.labels.shape != self.images.shape[:1]:  # noqa: PLR2004  (as documented)
+        if self.images.ndim != 4 or self.labels.shape != self.images.shape[:1]:
             raise FormatError(
                 f"images {self.images.shape} and labels {self.labels.shape} do not belong together"
             )

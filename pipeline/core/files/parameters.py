@@ -88,7 +88,7 @@ def _checked_parameters(value: object, path: Path) -> dict[str, Array]:
     for weights_name, bias_name in zip(order[::2], order[1::2], strict=True):
         weights = _checked_array(named[weights_name], f"{path}: {weights_name}")
         bias = _checked_array(named[bias_name], f"{path}: {bias_name}")
-        if weights.ndim != 2 or 0 in weights.shape:  # noqa: PLR2004  (a matrix)
+        if weights.ndim != 2 or 0 in weights.shape:
             raise FormatError(
                 f"{path}: {weights_name}: expected (inputs, outputs), found shape {weights.shape}"
             )

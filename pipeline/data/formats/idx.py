@@ -142,7 +142,7 @@ def write(path: Path, array: Array) -> None:
 def _header(stream: Stream) -> Header:
     magic = stream.read(4)
     # (zero, zero, element type, rank)
-    if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in DTYPES:  # noqa: PLR2004  (its length)
+    if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in DTYPES:
         found = describe(magic + stream.read(HEAD_BYTES))
         raise FormatError(f"{stream.path}: expected idx data, found {_packed(stream)}{found}")
     rank = magic[3]

@@ -31,7 +31,7 @@ def write_cells(
                     ha="center",
                     va="center_baseline",
                     fontsize=size,
-                    color=INK if bright[row, column] > 0.43 else "white",  # noqa: PLR2004  (about equal contrast)
+                    color=INK if bright[row, column] > 0.43 else "white",  # about equal contrast
                     weight="bold" if bold[row, column] else "normal",
                     in_layout=False,
                 )

@@ -79,7 +79,7 @@ def confusion(matrix: Integers, class_names: Sequence[str], *, title: str, subti
             [[f"{value:,}" if value else "" for value in row] for row in matrix.tolist()],
             diagonal,
         )
-        crowded = max(len(name) for name in names) * count > 75  # noqa: PLR2004  (letters that fit side by side)
+        crowded = max(len(name) for name in names) * count > 75
         axes.set_xticks(
             range(count), names, rotation=40 if crowded else 0, ha="right" if crowded else "center"
         )

@@ -246,7 +246,7 @@ def roc(
     names = list(curves)
     first = curves[names[0]]
     # Where the curves hug the corner, only the enlarged corner tells them apart.
-    steep = bool((first.true_positive_rate[first.false_positive_rate <= 0.05] > 0.8).any())  # noqa: PLR2004  (rates)
+    steep = bool((first.true_positive_rate[first.false_positive_rate <= 0.05] > 0.8).any())
     ratios = [1.0, 1.0] if steep else [2.0]
     figure = new_figure(title, subtitle, body=4.0)
     panels = figure.subplots(

@@ -95,7 +95,7 @@ def paste_tiles(page: Pixels, images: Pixels, tiling: Tiling, top: int, left: in
 
 def as_colours(images: Array) -> Pixels:
     """Images (count, height, width, 1 or 3) uint8 as RGB, thinned to at most 450 pixels a side."""
-    if images.ndim != 4 or images.shape[3] not in {1, 3} or images.dtype != np.uint8 or 0 in images.shape[1:]:  # noqa: PLR2004  (count, height, width, channels)
+    if images.ndim != 4 or images.shape[3] not in {1, 3} or images.dtype != np.uint8 or 0 in images.shape[1:]:
         raise ValueError(
             f"images {images.shape} {images.dtype}: (count, height, width, 1 or 3) uint8 is needed"
         )

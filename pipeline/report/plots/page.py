@@ -89,7 +89,7 @@ def make_logarithmic(axes: Axes) -> None:
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     ratio = high / low
-    subs = (1.0, 2.0, 5.0) if ratio < 300 else (1.0, 3.0) if ratio < 1e4 else (1.0,)  # noqa: PLR2004  (about six ticks)
+    subs = (1.0, 2.0, 5.0) if ratio < 300 else (1.0, 3.0) if ratio < 1e4 else (1.0,)
     axes.yaxis.set_major_locator(LogLocator(subs=subs))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
@@ -133,11 +133,11 @@ def label_line_ends(axes: Axes, entries: Sequence[tuple[float, str, str]]) -> No
 def format_percent(share: float) -> str:
     """A probability as short as can be without claiming 0 or 100 %."""
     percent = 100 * share
-    if percent < 0.1:  # noqa: PLR2004  (one decimal)
+    if percent < 0.1:
         return "<0.1%"
-    if percent > 99.9:  # noqa: PLR2004  (one decimal)
+    if percent > 99.9:
         return ">99.9%"
-    return f"{percent:.0f}%" if 1 <= percent < 99 else f"{percent:.1f}%"  # noqa: PLR2004  (percent)
+    return f"{percent:.0f}%" if 1 <= percent < 99 else f"{percent:.1f}%"
 
 
 def text_width(text: str, size: float, weight: str = "normal") -> float:

@@ -77,7 +77,7 @@ def predictions(
     shown = min(count, MOST_LISTED)
     if shown < count:
         subtitle = f"{subtitle} · the first {shown} of {count:,} images"
-    across = 1 if shown == 1 else 2 if shown <= 4 else 3  # noqa: PLR2004  (images that fit side by side)
+    across = 1 if shown == 1 else 2 if shown <= 4 else 3
     down = math.ceil(shown / across)
     bars = min(len(class_names), MOST_BARS)
     body = (0.9 + 0.24 * bars) if across == 1 else (0.55 + 0.14 * bars)
@@ -138,7 +138,7 @@ def _draw_bars(
     for place, one in zip(places.tolist(), order.tolist(), strict=True):
         share = float(probabilities[one])
         axes.annotate(
-            format_percent(share) if share >= 0.001 or one in special else "",  # noqa: PLR2004  (0.1 %)
+            format_percent(share) if share >= 0.001 or one in special else "",
             (100 * share, place),
             xytext=(3, 0),
             textcoords="offset points",

@@ -84,12 +84,12 @@ def grid_heat_maps(
     position = [best[index] for index in shown]
     names = [list(axes_labels)[index] for index in shown]
     ticks = [list(axes_labels.values())[index] for index in shown]
-    while len(shown) < 3:  # noqa: PLR2004  (panel, row, column)
+    while len(shown) < 3:
         maps = maps[np.newaxis]
         shown, position, names, ticks = [-1, *shown], [0, *position], ["", *names], [[""], *ticks]
     panel_count, row_count, column_count = maps.shape
 
-    across = min(panel_count, 3 if column_count <= 8 else 2 if column_count <= 12 else 1)  # noqa: PLR2004
+    across = min(panel_count, 3 if column_count <= 8 else 2 if column_count <= 12 else 1)
     down = math.ceil(panel_count / across)
     figure = new_figure(title, " · ".join(notes), body=down * (0.95 + min(max(0.34 * row_count, 1.1), 4.5)))
     norm, clipped = _norm_of_scores(maps)
@@ -175,7 +175,7 @@ def search_axes(
     bottom = low - 0.06 * (high - low)
     below = int((percent[known] < bottom).sum()) if clipped else 0
     heights = np.maximum(percent, bottom) if below else percent
-    size = 26.0 if known.sum() <= 100 else 12.0 if known.sum() <= 1000 else 4.0  # noqa: PLR2004  (trials)
+    size = 26.0 if known.sum() <= 100 else 12.0 if known.sum() <= 1000 else 4.0
     for index, panel in enumerate(panels.flat):
         if index >= len(axes):
             panel.set_axis_off()
@@ -210,7 +210,7 @@ def _draw_medians(panel: Axes, axis: SearchAxis, heights: Float64s, known: npt.N
     """Draw a line through the medians of the trials, by value or, of many values, by part of the axis."""
     places = np.log10(axis.positions) if axis.log else axis.positions
     values = np.unique(places[known])
-    if len(values) < 2:  # noqa: PLR2004  (a line)
+    if len(values) < 2:
         return
     if len(values) <= MOST_VALUES_OF_AN_AXIS:
         groups = [known & (places == value) for value in values]
@@ -227,7 +227,7 @@ def _scale_search_axis(panel: Axes, axis: SearchAxis) -> None:
     """Ticks of one axis of a search along the horizontal axis of a panel."""
     if axis.labels:
         texts = [shorten_label(text, 12) for text in axis.labels]
-        crowded = sum(map(len, texts)) + 2 * len(texts) > 24  # noqa: PLR2004  (letters that fit a panel)
+        crowded = sum(map(len, texts)) + 2 * len(texts) > 24
         if len(texts) <= MOST_VALUES_OF_AN_AXIS:
             panel.set_xticks(range(len(texts)), texts, rotation=40 if crowded else 0)
         panel.set_xlim(-0.5, len(texts) - 0.5)
@@ -236,7 +236,7 @@ def _scale_search_axis(panel: Axes, axis: SearchAxis) -> None:
         panel.set_xscale("log")
         low, high = float(axis.positions.min()), float(axis.positions.max())
         panel.set_xlim(low / (high / low) ** 0.06, high * (high / low) ** 0.06)
-        subs = (1.0, 2.0, 5.0) if high / low < 300 else (1.0,)  # noqa: PLR2004  (about six ticks)
+        subs = (1.0, 2.0, 5.0) if high / low < 300 else (1.0,)
         # Within less than an order of magnitude the locator would give up on powers.
         ends = FixedLocator([low, high] if high > low else [low])
         panel.xaxis.set_major_locator(LogLocator(subs=subs) if high / low >= DECADE else ends)
@@ -284,7 +284,7 @@ def parallel_coordinates(
     )
     x = np.arange(len(columns))
     order = [int(index) for index in np.argsort(percent, kind="stable") if np.isfinite(percent[index])]
-    many = len(order) > 200  # noqa: PLR2004  (lines)
+    many = len(order) > 200
     for index in order[-2000:]:
         colour = SCORES(norm(percent[index]))
         panel.plot(x, lines[index], color=colour, linewidth=0.6 if many else 1.1, alpha=0.55 if many else 0.8)

@@ -64,7 +64,7 @@ def first_layer_weights(
         if hidden <= MOST_UNITS
         else f"the {MOST_UNITS} strongest of {hidden:,} hidden units"
     )
-    if channels == 3:  # noqa: PLR2004  (RGB)
+    if channels == 3:
         notes += f" · mid grey is 0, full colour ±{limit:.2g}"
 
     room = PAGE_WIDTH - 2 * PAGE_MARGIN

@@ -147,20 +147,20 @@ def open_engine(name: str, workers: int) -> Engine:
 
 
 def _local(workers: int) -> Engine:
-    from pipeline.search.engines import local  # noqa: PLC0415  (each engine imports much)
+    from pipeline.search.engines import local  # each engine imports much
 
     return local.Processes(workers) if workers > 1 else local.Inline()
 
 
 def _dask(workers: int) -> Engine:
-    from pipeline.search.engines import dask  # noqa: PLC0415  (an extra)
+    from pipeline.search.engines import dask  # an extra
 
     del workers
     return dask.DaskCluster(_address("dask", "DASK_SCHEDULER_ADDRESS", "tcp://127.0.0.1:8786"))
 
 
 def _ray(workers: int) -> Engine:
-    from pipeline.search.engines import ray  # noqa: PLC0415  (an extra)
+    from pipeline.search.engines import ray  # an extra
 
     del workers
     return ray.RayCluster(_address("ray", "RAY_ADDRESS", "127.0.0.1:6379"))

@@ -64,7 +64,7 @@ class DaskCluster:
             return self._outcomes(done)
 
     def _outcomes(self, done: Sequence[Any]) -> list[Ended]:
-        from distributed.scheduler import KilledWorker  # noqa: PLC0415  (an extra)
+        from distributed.scheduler import KilledWorker  # an extra
 
         finished = [each for each in done if each.status == "finished"]
         try:
@@ -76,7 +76,7 @@ class DaskCluster:
         return [Ended(each, results[each]) if each in results else self._outcome(each) for each in done]
 
     def _outcome(self, future: Any) -> Ended:  # noqa: ANN401  (a Dask future)
-        from distributed.scheduler import KilledWorker  # noqa: PLC0415  (an extra)
+        from distributed.scheduler import KilledWorker  # an extra
 
         error = future.exception()
         if error is None:
@@ -104,7 +104,7 @@ class DaskCluster:
     @contextmanager
     def _asking(self) -> Iterator[None]:
         """Every question to the scheduler can be the one in which its loss is found."""
-        from distributed.client import ClosedClientError  # noqa: PLC0415  (an extra)
+        from distributed.client import ClosedClientError  # an extra
 
         try:
             yield
@@ -134,7 +134,7 @@ class DaskCluster:
 
     def __enter__(self) -> Self:
         try:
-            from distributed import Client  # noqa: PLC0415  (an extra)
+            from distributed import Client  # an extra
         except ImportError:
             raise UsageError(
                 "PIPELINE_ENGINE=dask: the package distributed is not installed: pip install -e '.[dask]'"

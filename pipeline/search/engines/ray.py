@@ -91,7 +91,7 @@ class RayCluster:
 
     def __enter__(self) -> Self:
         try:
-            import ray  # noqa: PLC0415  (an extra)
+            import ray  # an extra
         except ImportError:
             raise UsageError(
                 "PIPELINE_ENGINE=ray: the package ray is not installed: pip install -e '.[ray]'"

@@ -197,9 +197,9 @@ class _SearchProgress:
 
 def _duration(seconds: float) -> str:
     """As long as people say it: 40 s, 12 min, 3.5 h."""
-    if seconds < 90:  # noqa: PLR2004  (from here on minutes are easier)
+    if seconds < 90:  # from here on minutes are easier
         return f"{max(seconds, 0):.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"  # noqa: PLR2004  (the same)
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _side_by_side(needed_bytes: int) -> int:

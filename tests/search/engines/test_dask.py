@@ -72,7 +72,7 @@ def raising(error: Exception, status: str | None = None) -> Callable[[list[Futur
 
 
 def killed() -> Exception:
-    from distributed.scheduler import KilledWorker  # noqa: PLC0415  (an extra)
+    from distributed.scheduler import KilledWorker  # an extra
 
     return KilledWorker("trial", None, 4)
 

@@ -237,7 +237,7 @@ def test_no_dask_scheduler_is_told_in_one_line(bed: Bed) -> None:
 @pytest.mark.service
 def test_ray_gives_the_table_of_this_machine_though_a_node_dies(bed: Bed, expected: bytes) -> None:
     pytest.importorskip("ray", reason="ray is not installed")
-    from ray.cluster_utils import Cluster  # noqa: PLC0415  (an extra)
+    from ray.cluster_utils import Cluster  # an extra
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     try:
