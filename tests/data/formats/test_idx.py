@@ -258,23 +258,6 @@ def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
         idx.read(tmp_path / "missing")
 
 
-@ONE_FOLDER
-@given(data=st.data())
-def test_mutated_files_end_in_an_array_or_one_line(tmp_path: Path, data: st.DataObject) -> None:
-    packed = data.draw(st.booleans())
-    mutated = bytearray(gzip.compress(GOOD, mtime=0) if packed else GOOD)
-    for _ in range(data.draw(st.integers(1, 3))):
-        place = data.draw(st.integers(0, len(mutated)))
-        mutated[place : place + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
-    (tmp_path / "file").write_bytes(mutated)
-    try:
-        array = idx.read(tmp_path / "file")
-    except FormatError as error:
-        assert "\n" not in str(error)  # noqa: PT017  (an array is as good an answer)
-    else:
-        assert array.nbytes <= 1032 * len(mutated)
-
-
 # The official files
 
 
