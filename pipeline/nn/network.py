@@ -92,10 +92,3 @@ class Network:
         for name, view in self.views(flat).items():
             view[...] = parameters[name]
         return flat
-
-    @classmethod
-    def of_parameters(cls, parameters: Mapping[str, Floats], activation: str) -> "Network":
-        """The architecture that named arrays W1, b1, W2, … imply; the activation has to be given."""
-        weights = [array for name, array in parameters.items() if name.startswith("W")]
-        sizes = (weights[0].shape[0], *(weight.shape[1] for weight in weights))
-        return cls(sizes, activation, str(weights[0].dtype))

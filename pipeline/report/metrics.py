@@ -46,23 +46,6 @@ class RocCurve(NamedTuple):
     thresholds: Float64s
 
 
-def accuracy(labels: Integers, predicted: Integers) -> float:
-    """The share of examples whose class was predicted.
-
-    Args:
-        labels: (examples,) integers, the actual classes.
-        predicted: (examples,) integers, the predicted classes.
-
-    Returns:
-        A number from 0 to 1.
-
-    Raises:
-        ValueError: the shapes differ, or there is no example.
-    """
-    _check_pair(labels, predicted)
-    return int(np.count_nonzero(labels == predicted)) / len(labels)
-
-
 def calibration_bins(confidence: Floats, correct: npt.NDArray[np.bool_], bins: int = 15) -> CalibrationBins:
     """Gather examples into `bins` equally wide intervals (lower, upper] of confidence from 0 to 1.
 

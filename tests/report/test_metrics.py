@@ -33,11 +33,10 @@ cases = st.builds(draw, seeds, st.integers(1, 60), st.integers(2, 6), st.sampled
 
 @examples
 @given(cases)
-def test_accuracy_and_confusion_and_per_class_agree_with_scikit_learn(case: tuple[Array, Array]) -> None:
+def test_confusion_and_per_class_agree_with_scikit_learn(case: tuple[Array, Array]) -> None:
     probabilities, labels = case
     classes = probabilities.shape[1]
     predicted = probabilities.argmax(axis=1)
-    assert metrics.accuracy(labels, predicted) == sklearn.metrics.accuracy_score(labels, predicted)
     confusion = metrics.confusion_matrix(labels.astype(np.uint8), predicted, classes)
     assert confusion.dtype == np.int64
     np.testing.assert_array_equal(
@@ -195,8 +194,6 @@ def test_runs_are_thinned_to_their_corners() -> None:
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: metrics.accuracy(np.arange(3), np.arange(2)), "shapes"),
-        (lambda: metrics.accuracy(np.zeros(0, int), np.zeros(0, int)), "no examples"),
         (lambda: metrics.confusion_matrix(np.arange(3), np.arange(2), 3), "shapes"),
         (lambda: metrics.confusion_matrix(np.arange(4), np.arange(4), 3), "from 0 to 3 among 3"),
         (lambda: metrics.confusion_matrix(np.zeros(1, int), np.full(1, -1), 3), "predicted class from -1"),
