@@ -1,6 +1,4 @@
-"""How much memory training takes: told before any of it is allocated."""
-
-from typing import Final
+"""How much memory training may take: told before any of it is allocated."""
 
 import numpy as np
 
@@ -10,19 +8,15 @@ from pipeline.core.descriptions import shorten
 from pipeline.core.errors import ConfigError
 from pipeline.nn.arrays import DTYPES
 from pipeline.nn.optimizers import OPTIMIZERS
-from pipeline.nn.sampling import BLOCK_STEPS
-from pipeline.nn.setup import is_large, network_of, steps_per_epoch, total_steps
-from pipeline.nn.training import LOOKUP_STEPS
+from pipeline.nn.setup import network_of, total_steps
 from pipeline.nn.workspace import EVALUATION_ROWS
-
-_INDEX_BYTES: Final = 8
 
 
 def needed_bytes(config: Config) -> dict[str, int]:
-    """What training allocates at its peak: bytes by the configuration key that they grow with.
+    """A generous bound on what training allocates: bytes by the configuration key that they grow with.
 
     The mapped data set and what Python and NumPy take themselves are not in it. The number of images is that
-    of the whole training set unless the split gives another.
+    of the whole training set.
 
     Args:
         config: of one run: its names have to be known, and its search is not looked at.
@@ -31,55 +25,32 @@ def needed_bytes(config: Config) -> dict[str, int]:
     network = network_of(config)
     number = np.dtype(DTYPES[config.dtype]).itemsize
     images = config.dataset.source(config.source).train_count
-    count = config.split.train_count or images
-    # A copy of the parameters each: the workspace's own, gradient and scratch, the evaluator's, the
-    # optimizer's slots and scratch; then two checkpoints with slots and scratch, for one is made while the
-    # last is there.
-    slots = len(OPTIMIZERS[config.optimizer.name].slots)
-    copies = 4 + (slots + 1) + 2 * (slots + 2)
-    if training.early_stopping.monitor is not None:
-        copies += 2
-    # Units of a batch: what every layer puts out, scratch for all but the inputs, three numbers and two
-    # indices for the loss. The loader has the pixels as bytes and, for float64, as float32. An evaluation has
-    # arrays of the loss's own, training errors of the hidden layers and, for a second thread, another batch.
-    inputs, classes = network.sizes[0], network.sizes[-1]
-    outputs = sum(network.sizes[1:])
-    pixels = inputs * (1 if config.dtype == "float32" else 5)
-    row = number * (inputs + 2 * outputs + 3) + pixels + 4 * _INDEX_BYTES
-    steps = total_steps(config, count)
-    spare = inputs if is_large(config) else 0
-    batch = training.batch_size * (row + number * (outputs - classes + spare))
-    drawn = min(steps, steps_per_epoch(count, training.batch_size), BLOCK_STEPS)
-    batch += _INDEX_BYTES * (training.batch_size * drawn if training.sampling == "replacement" else count)
-    batch += _INDEX_BYTES * 4 * training.batch_size * min(drawn, LOOKUP_STEPS)
+    # Copies of the parameters: the network's own, the optimizer's, and those of the checkpoints, of which a
+    # second is made while the last is there.
+    copies = 11 + 3 * len(OPTIMIZERS[config.optimizer.name].slots)
+    # For each image of a batch: what every layer puts out, its errors and scratch of the same size.
+    row = 3 * number * sum(network.sizes) + 200
+    batch_row = row
     if training.gradient == "numerical":
-        batch += training.batch_size * number * _numbers_of_differences(network.sizes)
+        # Each input of a layer is changed by itself, which changes all that the widest layer puts out.
+        batch_row += number * (max(network.sizes) + 1) * (8 + 3 * max(network.sizes[1:]))
     return {
-        "model.hidden": number * network.parameter_count * copies
-        + EVALUATION_ROWS * (row + 3 * number * classes),
-        "training.batch_size": batch + _INDEX_BYTES * images,
+        "model.hidden": number * network.parameter_count * copies + EVALUATION_ROWS * row,
+        "training.batch_size": training.batch_size * batch_row + 48 * (images + training.batch_size),
         # The losses of all steps, in the run and in two checkpoints.
-        "training.steps" if training.steps is not None else "training.epochs": 3 * 8 * steps,
+        "training.steps" if training.steps is not None else "training.epochs": 24
+        * total_steps(config, config.split.train_count or images),
     }
 
 
-def _numbers_of_differences(sizes: tuple[int, ...]) -> int:
-    """Numbers per row of a batch that `gradients.numerical` holds, where no input is zero."""
-    # For each input of a layer, and its bias: some of its own, and what the widest layer above makes of it.
-    last = len(sizes) - 1
-    return max(
-        (inputs + 1) * (8 + 3 * max(sizes[min(layer + 2, last) :])) for layer, inputs in enumerate(sizes[:-1])
-    )
-
-
 def check(config: Config) -> int:
-    """See that this machine has the memory that training takes.
+    """See that this machine has the memory that training may take.
 
     Args:
         config: of one run.
 
     Returns:
-        How much that is, in bytes.
+        How much that is at most, in bytes.
 
     Raises:
         ConfigError: it has not.
@@ -95,7 +66,8 @@ def check(config: Config) -> int:
         }
         shares = ", ".join(f"{_shown(needed[key])} for {key}={shorten(str(values[key]))}" for key in needed)
         raise ConfigError(
-            f"training needs {_shown(total)} of memory, and this machine has {_shown(available)}: {shares}"
+            f"training needs up to {_shown(total)} of memory, and this machine has {_shown(available)}:"
+            f" {shares}"
         )
     return total
 

