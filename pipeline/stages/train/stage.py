@@ -66,8 +66,8 @@ def run(layout: Layout, config: Config, results: Results) -> None:
     log = TrialLog(folder / f"{key}.trials")
     full_epochs = total_epochs(config, len(parts.train))
     tried: list[tuple[Trial, Outcome]] = []
-    trial = Trial(0, next(iter(next(strategies.rounds(config.search, full_epochs)))).values)
-    if strategies.is_search(config.search):
+    trial = Trial(0, {})
+    if config.search.name != "none":
         states = folder / key if config.search.name == "halving" else None
         task = TrialTask(parsed, results, workers.issue(layout.root, read), states)
         with contextlib.closing(log):
