@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 from queue import SimpleQueue
 from typing import IO
@@ -78,7 +79,10 @@ def needed_for(graph: Graph, targets: Iterable[str]) -> dict[str, list[str]]:
 
 
 def serial_order(graph: Graph) -> list[str]:
-    """The order in which ``dvc repro`` runs the stages: that of dvc.yaml, but what is needed comes before."""
+    """The order in which ``dvc repro`` runs the stages: that of dvc.yaml, but what is needed comes before.
+
+    `graphlib` gives another one, by levels; dvc.lock is sorted by this one.
+    """
     order: dict[str, None] = {}
 
     def visit(stage: str) -> None:
@@ -222,16 +226,11 @@ def run(
 
 def _rest(jobs: Sequence[Job], weights: Mapping[str, float]) -> dict[str, float]:
     """The weight of each job and of the heaviest that waits for it, and so on to the end."""
+    by_name = {job.name: job for job in jobs}
     rest: dict[str, float] = {}
-
-    def weigh(job: Job) -> float:
-        if job.name not in rest:
-            own = sum(weights.get(stage, 0) for stage in job.stages)
-            rest[job.name] = own + max((weigh(other) for other in jobs if job.name in other.after), default=0)
-        return rest[job.name]
-
-    for job in jobs:
-        weigh(job)
+    for name in reversed([*TopologicalSorter({job.name: job.after for job in jobs}).static_order()]):
+        own = sum(weights.get(stage, 0) for stage in by_name[name].stages)
+        rest[name] = own + max((rest[job.name] for job in jobs if name in job.after), default=0)
     return rest
 
 
