@@ -17,36 +17,14 @@ STEP: Final = 1e-4
 """h of the central difference (f(θ + h) - f(θ - h)) / 2h."""
 
 
-def naive(workspace: Workspace, labels: Integers, step: float = STEP) -> float:
-    """Fill the workspace's gradient by two full forward passes per parameter: the definition, and as slow.
-
-    Args:
-        workspace: holds the parameters and the batch (the first len(labels) rows of its inputs), float64.
-        labels: integers (rows,).
-        step: h.
-
-    Returns:
-        The mean loss plus penalty at the parameters themselves.
-    """
-    flat = workspace.parameters
-    for index in range(flat.size):
-        kept = flat[index]
-        flat[index] = kept + step
-        above = workspace.mean_loss(labels)
-        flat[index] = kept - step
-        below = workspace.mean_loss(labels)
-        flat[index] = kept
-        workspace.gradient[index] = (above - below) / (2 * step)
-    return workspace.mean_loss(labels)
-
-
 def numerical(workspace: Workspace, labels: Integers, factor: float = 1.0, *, step: float = STEP) -> float:
-    """The same numbers as `naive`, from the rows and units that each perturbation reaches.
+    """Fill the workspace's gradient, from the rows and units that each perturbation reaches.
 
     The penalty's part is added in closed form: a central difference of a quadratic is its derivative.
 
     Args:
-        workspace: as for `naive`, and its inputs are what the network sees (no divisor).
+        workspace: holds the parameters and the batch (the first len(labels) rows of its inputs), float64; its
+            inputs are what the network sees (no divisor).
         labels: integers (rows,).
         factor: what the gradient is multiplied by.
         step: h.
