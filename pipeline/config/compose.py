@@ -176,8 +176,8 @@ def read_params(path: Path) -> DictConfig:
     """params.yaml, whose names DVC puts into the commands that a shell reads.
 
     Raises:
-        ConfigError: it cannot be read, says other things to DVC than to OmegaConf, or a shell would read a name
-            as something else.
+        ConfigError: it cannot be read, says other things to DVC than to OmegaConf, or a shell would read a
+            name as something else.
     """
     check_file(path)
     params = _load(path)

@@ -300,8 +300,8 @@ class Training:
             require_count(key, getattr(self, key), otherwise=", or null")
         if (self.steps is None) == (self.epochs is None):
             raise ConfigError(
-                f"steps={describe_value(self.steps)} with epochs={describe_value(self.epochs)}: give exactly one"
-                " of the two (the other null)"
+                f"steps={describe_value(self.steps)} with epochs={describe_value(self.epochs)}: give exactly"
+                " one of the two (the other null)"
             )
         require(self.step_loss in {"before", "after"}, "step_loss", self.step_loss, "before or after")
 
