@@ -195,6 +195,7 @@ def test_runs_are_thinned_to_their_corners() -> None:
     ("call", "says"),
     [
         (lambda: metrics.confusion_matrix(np.arange(3), np.arange(2), 3), "shapes"),
+        (lambda: metrics.roc_curve(np.zeros(0), np.zeros(0, bool)), "no examples"),
         (lambda: metrics.confusion_matrix(np.arange(4), np.arange(4), 3), "from 0 to 3 among 3"),
         (lambda: metrics.confusion_matrix(np.zeros(1, int), np.full(1, -1), 3), "predicted class from -1"),
         (lambda: metrics.per_class(np.zeros((2, 3), np.int64)), "square"),
