@@ -1,7 +1,8 @@
 """What operating systems do differently, in one place: locks, folders, limits, groups of processes.
 
 This module imports nothing but the standard library at first: `pipeline.core.runtime` needs it before NumPy
-is loaded. Everything that not every system has (fcntl, resource, POSIX signals) is imported or named here alone.
+is loaded. Everything that not every system has (fcntl, resource, POSIX signals) is imported or named here
+alone.
 """
 
 import contextlib

@@ -36,6 +36,7 @@ _SECONDS_TO_END: Final = 10.0
 
 _LOOK: Final = """
 import json, pipeline
+from pipeline.core import runtime
 print(json.dumps({"package": pipeline.__file__, "doubts": runtime.doubts()}))
 """
 

@@ -6,6 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from pipeline.commands import repro
+from pipeline.config.compose import read_params
 from pipeline.core.paths import Layout
 
 Run = Callable[..., Any]
@@ -35,20 +36,20 @@ def test_outside_of_dvc_it_is_one_line(cli: Run, checkout: Layout) -> None:
 
 
 def test_the_search_is_known_and_the_longest() -> None:
-    work, searches = repro._work(Layout(ROOT))
-    params = OmegaConf.load(ROOT / "params.yaml")
+    params = read_params(ROOT / "params.yaml")
+    work, searches = repro._work(Layout(ROOT), params)
     assert set(work) == {f"train@{experiment}" for experiment in params.experiments}
     assert searches == {"train@cifar10_grid"}
     assert sorted(work, key=lambda stage: work[stage])[-2:] == ["train@mnist_numerical", "train@cifar10_grid"]
 
 
 def test_a_broken_experiment_is_left_to_its_compose_stage(checkout: Layout) -> None:
-    before, _ = repro._work(checkout)
+    before, _ = repro._work(checkout, read_params(checkout.params))
     (broken, *_) = before
     params = OmegaConf.load(checkout.params)
     params.experiments[broken.partition("@")[2]].seed = -1
     OmegaConf.save(params, checkout.params)
-    after, _ = repro._work(checkout)
+    after, _ = repro._work(checkout, read_params(checkout.params))
     assert set(before) - set(after) == {broken}
 
 

@@ -32,7 +32,7 @@ EXTRAS = {"pipeline.search.engines.dask": "distributed", "pipeline.search.engine
 
 STAGES = """
 import functools
-from pipeline import standins
+from pipeline.data import standins
 from pipeline.__main__ import main
 standins.DRAWINGS["digits"] = functools.partial(standins.draw_digits, 200, 100)
 for command in ("fetch", "parse", "compose", "split", "train", "evaluate", "plot"):
@@ -74,7 +74,7 @@ def test_a_lock_is_one_openings_and_ends_with_its_process(tmp_path: Path) -> Non
     path = tmp_path / "file"
     path.touch()
     program = (
-        "import os, sys, time\nfrom pipeline import system\n"
+        "import os, sys, time\nfrom pipeline.core import system\n"
         "system.lock(os.open(sys.argv[1], os.O_RDWR))\nprint('held', flush=True)\ntime.sleep(600)\n"
     )
     with subprocess.Popen(  # noqa: S603  (our own interpreter)

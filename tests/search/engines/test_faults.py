@@ -275,13 +275,15 @@ def test_a_worker_that_takes_a_dead_ones_place_has_the_code_of_the_search_or_it_
     """The edit is taken back before the end, so that the guard alone would see nothing."""
     own = tmp_path / "own"
     shutil.copytree(ROOT / "pipeline", own / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
-    module = own / "pipeline/stages/train/stage.py"
+    module = own / "pipeline/stages/train/trials.py"
     before = module.read_text()
     environment = {**bed.environment, "PYTHONPATH": str(own), "PIPELINE_WORKERS": "2"}
     with process([sys.executable, "-m", "pipeline", "train", "tiny_grid"], bed.root, environment) as search:
         until(lambda: bed.done() >= 2 or search.poll() is not None, "the first trials")
         assert search.poll() is None
-        module.write_text(before.replace('return final["valid"].accuracy', "return 1.0"))
+        edited = before.replace('return final["valid"].accuracy', "return 1.0")
+        assert edited != before
+        module.write_text(edited)
         workers = [number for number in living(search.pid) if number != search.pid]
         for worker in workers:
             with contextlib.suppress(ProcessLookupError):
