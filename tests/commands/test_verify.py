@@ -400,10 +400,10 @@ def test_the_package_has_to_be_the_clones_own(clone: Any) -> None:  # noqa: ANN4
         with pytest.raises(PipelineError, match=r"would run .* instead of the clone's own package"):
             made.doubts("portable")
         own = Path(runtime.__file__).parents[1]
-        for name in ("__init__", "core/__init__", "core/runtime", "core/processor", "core/system", "core/errors"):
-            copy = made.root / "pipeline" / f"{name}.py"
+        for name in ("", "core", "core/runtime", "core/processor", "core/system", "core/errors"):
+            copy = made.root / "pipeline" / (f"{name}.py" if "/" in name else f"{name}/__init__.py")
             copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_text((own / f"{name}.py").read_text())
+            copy.write_text((own / copy.relative_to(made.root / "pipeline")).read_text())
         assert made.doubts("native") == ["runtime=native promises nothing"]
 
 
