@@ -1,6 +1,7 @@
 """The folders of the package: each has one duty, and imports run downward only."""
 
 import ast
+import re
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -60,3 +61,12 @@ def test_modules_import_each_other_in_no_circle() -> None:
     }
     # Raises CycleError, which names the circle.
     tuple(TopologicalSorter(below).static_order())
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_the_readme_tells_the_duty_of_a_folder_in_the_folders_own_words(folder: str) -> None:
+    docstring = ast.get_docstring(ast.parse((PACKAGE / folder / "__init__.py").read_text()))
+    assert docstring is not None
+    duty = docstring.splitlines()[0].removesuffix(".").lower()
+    (told,) = re.findall(rf"^  {folder}/ +(.*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert told.lower() == duty

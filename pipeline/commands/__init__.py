@@ -1,1 +1,1 @@
-"""The command line: one module per command, imported when it runs; shared/ has what several use."""
+"""The command line: one module per command; shared/ what several use."""

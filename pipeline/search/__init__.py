@@ -1,1 +1,1 @@
-"""What to try (strategies, space, trials), and engines/ where it runs."""
+"""What to try (strategies, space, trials) and engines/ where it runs."""

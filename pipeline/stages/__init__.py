@@ -1,1 +1,1 @@
-"""One thin module per DVC stage: read, call, write; train/ its resume state and workers; shared/."""
+"""One thin module per DVC stage: read, call, write; train/ with its resume state and workers; shared/."""
