@@ -8,6 +8,7 @@ alone.
 import contextlib
 import ctypes
 import errno
+import math
 import os
 import signal
 import sys
@@ -79,6 +80,37 @@ def memory_bytes() -> int:
             return machine
         own, _ = resource.getrlimit(resource.RLIMIT_AS)
         return machine if own == resource.RLIM_INFINITY else min(machine, own)
+
+
+def limit_memory(maximum_bytes: int) -> None:
+    """Give this process no more memory than so many bytes, and no core dump, where the system can."""
+    if sys.platform != "win32":
+        with contextlib.suppress(ImportError):
+            import resource  # not every Python has it
+
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            resource.setrlimit(resource.RLIMIT_DATA, (maximum_bytes, maximum_bytes))
+
+
+def limit_processor_time(seconds: int) -> None:
+    """End this process once it has used so many more seconds of processor time, where the system can.
+
+    Its exit code is then that of `ran_out_of_time`.
+    """
+    if sys.platform != "win32":
+        with contextlib.suppress(ImportError):
+            import resource  # not every Python has it
+
+            used = resource.getrusage(resource.RUSAGE_SELF)
+            limit = math.ceil(used.ru_utime + used.ru_stime) + seconds
+            _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+            soft = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+            resource.setrlimit(resource.RLIMIT_CPU, (soft, hard))
+
+
+def ran_out_of_time(code: int) -> bool:
+    """Whether the exit code of a process says that `limit_processor_time` ended it."""
+    return sys.platform != "win32" and code == -signal.SIGXCPU
 
 
 def processors() -> int:

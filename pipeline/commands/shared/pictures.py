@@ -5,10 +5,7 @@ So a `Decoder` is a process of its own, whose time and memory the system limits.
 """
 
 import io
-import math
 import os
-import resource
-import signal
 import struct
 import subprocess
 import sys
@@ -21,6 +18,7 @@ from typing import IO, Final
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from pipeline.core import system
 from pipeline.core.descriptions import HEAD_BYTES, describe, shorten
 from pipeline.core.errors import FormatError, PipelineError
 from pipeline.core.files.atomic import explained, read_bytes
@@ -139,7 +137,7 @@ def decoder() -> Iterator[Decoder]:
 
 def _end(code: int) -> str:
     """Why a decoder's process ended."""
-    if code == -signal.SIGXCPU:
+    if system.ran_out_of_time(code):
         return (
             f"expected an image that is decoded in {MAXIMUM_SECONDS} s; this one takes longer: save it anew"
         )
@@ -174,19 +172,13 @@ def _received(stream: IO[bytes] | None, count: int) -> bytes:
 
 def serve() -> None:
     """Decode what comes over stdin until it ends: what a decoder's process runs."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_DATA, (MAXIMUM_MEMORY, MAXIMUM_MEMORY))
-    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    system.limit_memory(MAXIMUM_MEMORY)
     while True:
         try:
             data = _receive(sys.stdin.buffer)
         except EOFError:
             return
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        limit = math.ceil(used.ru_utime + used.ru_stime) + MAXIMUM_SECONDS
-        resource.setrlimit(
-            resource.RLIMIT_CPU, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard)
-        )
+        system.limit_processor_time(MAXIMUM_SECONDS)
         try:
             levels = decode(data)
         except FormatError as error:
