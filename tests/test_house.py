@@ -70,3 +70,17 @@ def test_the_readme_tells_the_duty_of_a_folder_in_the_folders_own_words(folder: 
     duty = docstring.splitlines()[0].removesuffix(".").lower()
     (told,) = re.findall(rf"^  {folder}/ +(.*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert told.lower() == duty
+
+
+# Why these are longer than the 400 lines that a reader takes in at a time.
+LONG = {
+    "pipeline/config/schema.py": "the whole schema in one place, a short class for each choice",
+    "pipeline/core/files/pickle_reader.py": "one machine: its opcodes make no sense apart",
+    "pipeline/data/standins/scenes.py": "one drawing, whose parts share their random stream",
+    "pipeline/report/plots/searches.py": "three views of the same trials on the same axes",
+}
+
+
+def test_long_files_have_a_reason() -> None:
+    long = {path.relative_to(ROOT).as_posix() for path in MODULES if len(path.read_text().splitlines()) > 400}
+    assert long == set(LONG)
