@@ -16,15 +16,16 @@ from hypothesis import settings
 
 import pipeline  # noqa: F401  (see above: before NumPy)
 from pipeline.__main__ import main
-from pipeline.config.compose import to_yaml
+from pipeline.config.compose import read_config, to_yaml
 from pipeline.config.schema import Config
 from pipeline.core.files.arrays import atomic_npy
 from pipeline.core.files.atomic import write_text
 from pipeline.core.files.images import LabelledImages
-from pipeline.core.paths import Layout
+from pipeline.core.paths import Layout, Results
 from pipeline.data import datasets
 from pipeline.data.standins import Drawing, draw_digits
 from pipeline.stages import compose, evaluate, split, train
+from pipeline.stages.shared.context import Context, ExperimentContext
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and with them all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -194,7 +195,9 @@ def checkout(tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> Lay
 def configs(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Config]:
     """The configurations of the experiments, by name: composing one takes a tenth of a second."""
     layout = make_checkout(tmp_path_factory.mktemp("composed") / "checkout", tiny)
-    return {name: compose.run(layout, name) for name in ("tiny", "tiny_grid")}
+    for name in ("tiny", "tiny_grid"):
+        compose.run(Context(layout, name))
+    return {name: read_config(layout.results(name).config) for name in ("tiny", "tiny_grid")}
 
 
 @pytest.fixture
@@ -237,17 +240,20 @@ def composed(parsed: Layout, configs: dict[str, Config]) -> Layout:
 def tiny_outputs(tiny: Tiny, configs: dict[str, Config], tmp_path_factory: pytest.TempPathFactory) -> Path:
     layout = Layout(tmp_path_factory.mktemp("evaluated"))
     shutil.copytree(tiny.parsed, layout.parsed("bundled", "tiny"))
-    results = layout.results("tiny")
+    results = Results(layout.results("tiny").folder)
     write_text(results.config, to_yaml(configs["tiny"]))
     for stage in (split, train, evaluate):
-        stage.run(layout, configs["tiny"], results)
+        stage.run(ExperimentContext(layout, configs["tiny"], results))
     return results.folder
 
 
 @pytest.fixture
 def evaluated(parsed: Layout, tiny_outputs: Path) -> Layout:
     """The same with the experiment `tiny` composed, split, trained and evaluated."""
-    shutil.copytree(tiny_outputs, parsed.results("tiny").folder)
+    results = parsed.results("tiny")
+    shutil.copytree(tiny_outputs, results.folder)
+    results.summary.parent.mkdir()
+    (results.folder / "summary.json").rename(results.summary)
     return parsed
 
 

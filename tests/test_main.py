@@ -18,7 +18,7 @@ import pytest
 from omegaconf import OmegaConf
 
 import pipeline
-from pipeline.__main__ import _signalled, main
+from pipeline.__main__ import _raise_signal, main
 from pipeline.config.compose import compose, read_config
 from pipeline.core.errors import ConfigError
 from pipeline.core.files.tables import read_csv
@@ -408,7 +408,7 @@ def test_what_can_happen_to_anything(
 ) -> None:
     del parsed
     monkeypatch.setattr("pipeline.stages.compose.run", failing(error))
-    monkeypatch.setattr("pipeline.commands.train.run", failing(error))
+    monkeypatch.setattr("pipeline.commands.train.run_composed", failing(error))
     # Hydra would show a traceback of what it does not know.
     for arguments in (["compose", "tiny"], ["train", "experiment=tiny"]):
         ended = cli(*arguments)
@@ -423,7 +423,7 @@ def test_a_bug_is_shown_with_its_traceback(
 ) -> None:
     del parsed
     monkeypatch.setattr("pipeline.stages.compose.run", failing(ZeroDivisionError()))
-    monkeypatch.setattr("pipeline.commands.train.run", failing(ZeroDivisionError()))
+    monkeypatch.setattr("pipeline.commands.train.run_composed", failing(ZeroDivisionError()))
     with pytest.raises(ZeroDivisionError):
         main(arguments)
 
@@ -476,12 +476,12 @@ def test_a_signal_that_others_make_an_error_of_is_told_as_a_signal(
 
     def swallow(*_: object) -> None:
         try:
-            _signalled(number, None)
+            _raise_signal(number, None)
         except BaseException:  # noqa: BLE001  (as OmegaConf does)
             raise ConfigError("something else") from None
 
     monkeypatch.setattr("pipeline.stages.compose.run", swallow)
-    monkeypatch.setattr("pipeline.commands.train.run", swallow)
+    monkeypatch.setattr("pipeline.commands.train.run_composed", swallow)
     for arguments in (["compose", "tiny"], ["train", "experiment=tiny"]):
         ended = cli(*arguments)
         assert ended.err.splitlines()[-1] == f"pipeline: {said}"

@@ -8,9 +8,12 @@ import pytest
 from dvc.utils.serialize import load_yaml
 from omegaconf import OmegaConf
 
+from pipeline.__main__ import list_modules
 from pipeline.config.build import with_values
+from pipeline.config.checks import NAME
 from pipeline.config.compose import compose, read_dataset, read_params, to_yaml
 from pipeline.core import runtime
+from pipeline.core.paths import Layout
 from pipeline.data.datasets import FORMATS, ROLES
 from pipeline.data.splitting import SPLITTERS
 from pipeline.data.standins import DRAWINGS
@@ -25,7 +28,7 @@ from pipeline.nn.preprocessing import PREPROCESSORS
 from pipeline.nn.regularization import REGULARIZERS
 from pipeline.nn.schedules import SCHEDULES
 from pipeline.search import strategies
-from pipeline.stages.checks import check_names
+from pipeline.stages.compose import check_names
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
@@ -75,7 +78,6 @@ def test_the_hyperparameters_in_conf_are_those_of_the_registry(group: str) -> No
 def test_every_experiment_composes_and_names_itself(experiment: str, source: str) -> None:
     config = compose(CONF, [f"experiment={experiment}", f"source={source}"])
     assert config.name == experiment
-    assert config.published is not None
     check_names(config)
 
 
@@ -212,7 +214,19 @@ def test_stages_modules_and_commands_have_one_name() -> None:
         assert definition["cmd"].split()[:4] == ["python", "-m", "pipeline", stage]
 
 
+def test_every_module_beside_those_that_are_shared_is_a_stage_or_command() -> None:
+    for folder in ("stages", "commands"):
+        modules = {path.stem for path in (ROOT / "pipeline" / folder).iterdir()}
+        named = {name.replace("-", "_") for name in list_modules(folder)}
+        assert named == modules - {"__init__", "__pycache__", "shared"}
+    assert set(list_modules("stages")) == set(STAGES)
+
+
 def test_the_table_of_results_waits_for_every_experiment() -> None:
-    listed = {path for path in DEFINITIONS["results"]["deps"] if path.startswith("outputs/")}
-    names = ("config.yaml", "metrics.json", "steps.csv")
-    assert listed == {f"outputs/{experiment}/{name}" for experiment in EXPERIMENTS for name in names}
+    layout = Layout(ROOT)
+    assert layout.summaries.relative_to(ROOT).as_posix() in DEFINITIONS["results"]["deps"]
+    assert "outputs/results.d/${key}.json" in DEFINITIONS["evaluate"]["outs"]
+    for experiment in EXPERIMENTS:
+        assert layout.results(experiment).summary == layout.summaries / f"{experiment}.json"
+    # No experiment's own folder is taken for it.
+    assert NAME.fullmatch(layout.summaries.name) is None

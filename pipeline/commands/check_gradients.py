@@ -1,5 +1,5 @@
 # What takes long to import waits until the command runs, so that --help is quick.
-"""check-gradients: the analytic gradients of a configuration against central differences."""
+"""check-gradients: compare the analytic gradients of a configuration with central differences."""
 
 import argparse
 
@@ -39,7 +39,7 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
     from pipeline.nn.arrays import random_source
     from pipeline.nn.network import Network
     from pipeline.report import gradient_check as check
-    from pipeline.stages.checks import check_names
+    from pipeline.stages.compose import check_names
 
     config = compose(layout.conf, options.overrides, from_environment=True)
     check_names(config)

@@ -1,5 +1,5 @@
 # What takes long to import waits until the command runs, so that --help is quick.
-"""compare: two parameter pickles on the same images."""
+"""compare: compare two parameter pickles on the same images."""
 
 import argparse
 from pathlib import Path

@@ -13,6 +13,7 @@ from typing import Final
 from pipeline.core.errors import UsageError
 from pipeline.core.paths import Layout
 
+NEEDS_CHECKOUT = False
 EXAMPLE = "init my_project"
 
 PROJECT: Final = (

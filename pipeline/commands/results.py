@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.commands.shared.terminal import write
-from pipeline.core.errors import UsageError
+from pipeline.core.errors import PipelineError, UsageError
 from pipeline.core.paths import Layout, Results
 
 if TYPE_CHECKING:
@@ -34,9 +34,9 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
         PipelineError: an experiment has not been run yet.
     """
     if options.seeds is None:
-        from pipeline.stages.shared.runner import run_results_stage  # not needed for --help
+        from pipeline.stages.shared.runner import Options, run_stage  # not needed for --help
 
-        run_results_stage(layout)
+        run_stage(layout, "results", Options())
         write(layout.results_table.read_text(encoding="utf-8").rstrip("\n"))
         return
     if options.seeds < 2:  # a deviation needs two
@@ -52,28 +52,36 @@ def over_seeds(layout: Layout, count: int) -> str:
     Raises:
         PipelineError: an experiment has not been run, or a run fails.
     """
-    from pipeline.core.progress import progress  # not needed for --help
+    from pipeline.config.compose import read_config  # not needed for --help
+    from pipeline.core.progress import progress
     from pipeline.report import published
     from pipeline.stages import results
+    from pipeline.stages.shared.context import Context
 
-    configs = results.configs(layout)
+    paths = results.inputs(Context(layout))
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        raise PipelineError(f"{missing[0]} is missing: not every experiment has been run; run: dvc repro")
+    summaries = [results.read_summary(path) for path in paths]
+    configs = [read_config(layout.results(summary.experiment).config) for summary in summaries]
     repeated = [config for config in configs if not config.search.space and config.random != "legacy"]
     table: list[published.Row] = []
     with progress(len(repeated) * (count - 1), "further seeds", "runs") as bar:
-        for config in configs:
-            runs = [results.figures(layout.results(config.name))]
+        for summary, config in zip(summaries, configs, strict=True):
+            runs = []
             for offset in range(1, count if config in repeated else 1):
                 runs.append(_rerun(layout, replace(config, seed=config.seed + offset)))
                 bar.advance()
-            table += published.rows(config, runs)
-    return published.as_markdown(table, results.texts(configs))
+            table += published.rows(summary, runs)
+    return published.as_markdown(table, summaries)
 
 
 def _rerun(layout: Layout, config: "Config") -> dict[str, float]:
     from pipeline.stages import evaluate, results, split, train  # not needed for --help
+    from pipeline.stages.shared.context import ExperimentContext
 
     with tempfile.TemporaryDirectory() as folder:
-        found = Results(Path(folder))
+        context = ExperimentContext(layout, config, Results(Path(folder)))
         for stage in (split, train, evaluate):
-            stage.run(layout, config, found)
-        return results.figures(found)
+            stage.run(context)
+        return results.read_summary(context.results.summary).figures

@@ -1,5 +1,5 @@
 # What takes long to import waits until the command runs, so that --help is quick.
-"""search-report: the best trials of a search, and what each axis changes."""
+"""search-report: show the best trials of a search, and what each axis changes."""
 
 import argparse
 import itertools

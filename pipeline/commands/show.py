@@ -27,7 +27,7 @@ _BANDS = {1: ("grey",), 3: ("red", "green", "blue")}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("--dataset", required=True, metavar="NAME", help="a name from conf/dataset/")
-    parser.add_argument("--source", default="bundled", help="bundled (the default) or official")
+    parser.add_argument("--source", help="bundled or official (default: as in params.yaml)")
     parser.add_argument(
         "--part", default="train", choices=("train", "test"), help="train (the default) or test"
     )
@@ -55,12 +55,17 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
     import numpy as np
 
     from pipeline.commands.shared.models import Data
+    from pipeline.commands.shared.sources import read_source, say_source
     from pipeline.commands.shared.terminal import check_picture, write
     from pipeline.config.compose import read_dataset
 
     check_picture(options.picture)
-    data = Data(layout, read_dataset(layout.conf, options.dataset), options.source)
-    data.dataset.source(options.source)
+    dataset = read_dataset(layout.conf, options.dataset)
+    source = options.source or read_source(layout)
+    dataset.source(source)
+    if options.source is None:
+        say_source(source)
+    data = Data(layout, dataset, source)
     part = data.images(options.part)
     chosen = _chosen(options.index, options.count, len(part), f"{options.part} part of {data.title}")
     labels = np.asarray(part.labels)

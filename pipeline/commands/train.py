@@ -1,52 +1,265 @@
-"""train as a Hydra application: split, train, evaluate and plot any configuration into runs/, apart from DVC.
+"""train: train an experiment into outputs/, or any configuration into runs/ by Hydra overrides.
 
-The stages' own functions do the work; only the folder differs.
+With the name of an experiment it is the stage that DVC runs. With overrides it is a Hydra application, which
+may also sweep: split, train, evaluate and plot into runs/, apart from DVC, by the stages' own functions.
 """
 
+import argparse
+import contextlib
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
-from omegaconf import DictConfig
-
-from pipeline.config.compose import check, read_params, to_yaml
-from pipeline.config.schema import Config
-from pipeline.core import runtime
-from pipeline.core.errors import PipelineError
+from pipeline.core.errors import ConfigError, PipelineError, UsageError
 from pipeline.core.paths import Layout, Results
 from pipeline.core.progress import say
-from pipeline.stages.shared.runner import say_doubts
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from pipeline.config.schema import Config
+
+EXAMPLE = "train experiment=mnist_two_layer optimizer.learning_rate=0.2"
+
+# Flags of Hydra with which a configuration of conf/ is run, or shown; the others show something else.
+_RUNNING: Final = {"-m", "--multirun"}
+_SHOWING: Final = {"-c", "--cfg", "-p", "--package", "--resolve"}
 
 
-def _remedy(layout: Layout, config: Config) -> str:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments, those of the stage; Hydra parses its own."""
+    parser.description = (
+        "With the name of a composed experiment: its train stage, into outputs/. With Hydra overrides: split,"
+        " train, evaluate and plot that configuration into runs/ (--hydra-help has Hydra's flags,"
+        " --choices what can be overridden)."
+    )
+    parser.add_argument("experiment", metavar="EXPERIMENT | KEY=VALUE …", help="see above")
+    parser.add_argument(
+        "--engine",
+        default="",
+        metavar="ENGINE",
+        help="where a search runs: local (the default), dask or ray",
+    )
+
+
+def run(layout: Layout, options: argparse.Namespace) -> None:
+    """Run the train stage of an experiment.
+
+    Raises:
+        PipelineError: the stage failed.
+    """
+    from pipeline.stages.shared.runner import Options, run_stage  # not needed for --help
+
+    run_stage(layout, "train", Options(options.experiment, engine=options.engine))
+
+
+def split_engine(arguments: Sequence[str]) -> tuple[str, list[str]]:
+    """What --engine says, empty if nothing, and the other arguments; Hydra knows no such flag.
+
+    Raises:
+        UsageError: there is no such engine, or none is named.
+    """
+    from pipeline.search import engines  # not needed for --help
+
+    engine, others = "", []
+    waiting = iter(arguments)
+    for argument in waiting:
+        flag, equals, value = argument.partition("=")
+        if flag != "--engine":
+            others.append(argument)
+            continue
+        engine = value if equals else next(waiting, "")
+        if not engine:
+            raise UsageError(f"--engine: name one of {', '.join(engines.ENGINES)}")
+        engines.select(engine)
+    return engine, others
+
+
+def has_overrides(arguments: Sequence[str]) -> bool:
+    """Whether the arguments, without --engine, are for Hydra."""
+    return not {"-h", "--help"} & set(arguments) and any(
+        "=" in argument or argument.startswith(("-", "~")) for argument in arguments
+    )
+
+
+def run_application(
+    layout: Layout,
+    arguments: Sequence[str],
+    engine: str,
+    *,
+    complain: Callable[[str], None],
+    is_interrupted: Callable[[], bool],
+) -> int:
+    """Let Hydra compose (and sweep over) a configuration, its complaints in our own words.
+
+    Args:
+        layout: of the checkout.
+        arguments: for Hydra.
+        engine: where a search runs; empty for what the environment says.
+        complain: is told of a job that failed, while those after it go on.
+        is_interrupted: whether a signal has come; Hydra and OmegaConf make errors of their own of it.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        PipelineError: an override is wrong, or the only job failed.
+    """
+    import hydra  # slow to import
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import DictConfig, OmegaConf
+
+    from pipeline.commands.shared.sources import read_source
+    from pipeline.config.compose import hydra_overrides
+    from pipeline.config.messages import explain
+    from pipeline.config.schema import Config
+
+    failures: list[Exception] = []
+
+    @hydra.main(version_base="1.3", config_path=str(layout.conf), config_name="config")
+    def application(composed: DictConfig) -> None:
+        # As it stands: a folder's name may look like a reference.
+        hydra_values: Any = OmegaConf.to_container(HydraConfig.instance().cfg, resolve=False)
+        folder = Path(hydra_values["hydra"]["runtime"]["output_dir"])
+        try:
+            run_composed(layout, composed, folder, engine, source)
+        except PipelineError as error:
+            if is_interrupted():
+                raise
+            # The other jobs of a sweep go on.
+            complain(str(error))
+            failures.append(error)
+        except Exception as error:
+            failures.append(error)
+            raise
+
+    source = read_source(layout) if _needs_source(arguments) else ""
+    given = [*arguments, f"source={source}"] if source else list(arguments)
+    _check_overrides(layout, given)
+    with _as_hydra_program(layout.root, hydra_overrides(given)):
+        try:
+            application()
+        except Exception as error:
+            # Or runs/ cannot be written.
+            if error in failures or getattr(error, "errno", None) is not None:
+                raise
+            raise ConfigError(explain(error, Config)) from error
+    if failures:
+        return 2 if all(isinstance(failure, UsageError) for failure in failures) else 1
+    return 0
+
+
+def _flags(arguments: Sequence[str]) -> set[str]:
+    return {argument.partition("=")[0] for argument in arguments if argument.startswith("-")}
+
+
+def _overrides(arguments: Sequence[str]) -> list[str]:
+    return [
+        argument
+        for argument in arguments
+        if argument.startswith("~") or ("=" in argument and not argument.startswith("-"))
+    ]
+
+
+def _needs_source(arguments: Sequence[str]) -> bool:
+    """Whether the arguments run or show a configuration of conf/ and name no source."""
+    is_named = any(re.match(r"(\+|\+\+|~)?source(=|$)", argument) for argument in arguments)
+    return not is_named and _flags(arguments) <= _RUNNING | _SHOWING
+
+
+def _check_overrides(layout: Layout, arguments: Sequence[str]) -> None:
+    """Refuse what the run would refuse, before Hydra makes a folder for it or shows it.
+
+    Raises:
+        ConfigError: a value is wrong.
+        UsageError: an experiment is named without experiment=.
+    """
+    flags = _flags(arguments)
+    if not flags <= _SHOWING:
+        # Each job of a sweep is composed by itself.
+        return
+    from pipeline.config.compose import compose  # not needed for --help
+
+    names = [argument for argument in arguments if re.fullmatch(r"[\w-]+", argument)]
+    if names and not flags:
+        raise UsageError(f"{names[0]}: beside overrides an experiment is given as experiment={names[0]}")
+    config = compose(layout.conf, _overrides(arguments) if flags else arguments, from_environment=True)
+    if "--cfg" in flags or "-c" in flags:
+        from pipeline.stages.compose import check_names  # NumPy comes with it, and nothing is run
+
+        check_names(config)
+
+
+@contextlib.contextmanager
+def _as_hydra_program(root: Path, arguments: Sequence[str]) -> Iterator[None]:
+    """What Hydra takes from the process: its arguments, where runs/ is, that we see to errors."""
+    before = sys.argv, os.environ.get("HYDRA_FULL_ERROR"), logging.raiseExceptions
+    sys.argv = ["pipeline train", *("--help" if given == "--choices" else given for given in arguments)]
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    # Hydra shows by logging, which would tell of each line that a reader who has gone did not read.
+    logging.raiseExceptions = False
+    try:
+        with contextlib.chdir(root):
+            yield
+    finally:
+        sys.argv, _, logging.raiseExceptions = before
+        if before[1] is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = before[1]
+
+
+def run_composed(
+    layout: Layout, composed: "DictConfig", folder: Path, engine: str = "", source: str = ""
+) -> None:
+    """Run one composed configuration into `folder`.
+
+    Args:
+        layout: of the checkout.
+        composed: what Hydra made of the overrides.
+        folder: a new one.
+        engine: where a search runs; empty for what the environment says.
+        source: the one of params.yaml, to be said, where the overrides named none.
+
+    Raises:
+        PipelineError: a value is wrong, the data set is not parsed yet, or a stage fails.
+    """
+    from pipeline.commands.shared.sources import say_source  # not needed for --help
+    from pipeline.config.compose import check, to_yaml
+    from pipeline.core import runtime
+
+    config = check(composed)
+    runtime.activate(config.runtime.name)
+    from pipeline.core.files.atomic import write_text  # NumPy comes after the runtime
+    from pipeline.stages import evaluate, plot, split, train
+    from pipeline.stages.compose import check_names
+    from pipeline.stages.shared.context import ExperimentContext
+
+    check_names(config)
+    context = ExperimentContext(layout, config, Results(folder), engine)
+    if not context.parsed.is_dir():
+        raise PipelineError(
+            f"{context.parsed} is missing: the data set has not been fetched and parsed.\n"
+            f"Run {_remedy(layout, config)}"
+        )
+    if source:
+        say_source(source, option="source=")
+    write_text(context.results.config, to_yaml(config))
+    for stage in (split, train, evaluate, plot):
+        stage.run(context)
+    say(f"results in {folder}")
+
+
+def _remedy(layout: Layout, config: "Config") -> str:
     """The command that makes the data set: DVC's, where params.yaml selects it."""
+    from pipeline.config.compose import read_params
+
     name, source = config.dataset.name, config.source
     params = read_params(layout.params)
     if source == params.get("source") and name in (params.get("datasets") or ()):
         return f"dvc repro parse@{name}"
     return f"pipeline fetch {name} --source {source} && pipeline parse {name} --source {source}"
-
-
-def run(layout: Layout, composed: DictConfig, folder: Path) -> None:
-    """Run one composed configuration into `folder`.
-
-    Raises:
-        PipelineError: a value is wrong, the data set is not parsed yet, or a stage fails.
-    """
-    config = check(composed)
-    runtime.activate(config.runtime.name)
-    from pipeline.core.files.atomic import write_text
-    from pipeline.stages import evaluate, plot, split, train  # NumPy comes after the runtime
-    from pipeline.stages.checks import check_names
-
-    check_names(config)
-    parsed = layout.parsed(config.source, config.dataset.name)
-    if not parsed.is_dir():
-        raise PipelineError(
-            f"{parsed} is missing: the data set has not been fetched and parsed.\n"
-            f"Run {_remedy(layout, config)}"
-        )
-    results = Results(folder)
-    write_text(results.config, to_yaml(config))
-    say_doubts(config.name)
-    for stage in (split, train, evaluate, plot):
-        stage.run(layout, config, results)
-    say(f"results in {folder}")

@@ -1,5 +1,5 @@
 # What takes long to import waits until the command runs, so that --help is quick.
-"""verify: whether a run from nothing gives what is committed, bit by bit."""
+"""verify: run the last commit from nothing in a clone, and compare every output bit by bit."""
 
 import argparse
 import time

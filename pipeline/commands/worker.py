@@ -1,4 +1,4 @@
-"""worker: processes of this machine for the searches of a Dask scheduler."""
+"""worker: start processes of this machine for the searches of a Dask scheduler."""
 
 import argparse
 import importlib.util

@@ -176,15 +176,35 @@ def read_params(path: Path) -> DictConfig:
     """params.yaml, whose names DVC puts into the commands that a shell reads.
 
     Raises:
-        ConfigError: it cannot be read, says other things to DVC than to OmegaConf, or a shell would read a
-            name as something else.
+        ConfigError: it cannot be read, says other things to DVC than to OmegaConf, a shell would read a name
+            as something else, or it selects what is not defined or not among its `datasets`.
     """
     check_file(path)
     params = _load(path)
-    for key, name in _selected_names(cast("dict[Any, Any]", OmegaConf.to_container(params))):
+    plain = cast("dict[Any, Any]", OmegaConf.to_container(params))
+    for key, name in _selected_names(plain):
         if not NAME.fullmatch(str(name)):
             raise ConfigError(f"{path}: {key}: '{describe_value(name)}': expected {PLAIN_NAME}")
+    _check_selection(plain, path)
     return params
+
+
+def _check_selection(params: Mapping[Any, Any], path: Path) -> None:
+    """See that what params.yaml selects is defined in conf/, and that DVC parses the data of each experiment.
+
+    Raises:
+        ConfigError: it is not; DVC itself would only say that a file is missing, and after other stages.
+    """
+    datasets = params.get("datasets") or []
+    for key, name in _selected_names(params):
+        group = "experiment" if key == "experiments" else "dataset"
+        if key != "source" and not (path.parent / "conf" / group / f"{name}.yaml").is_file():
+            raise ConfigError(f"{path}: {key}: {name}: there is no conf/{group}/{name}.yaml")
+        if key.endswith(".dataset") and isinstance(datasets, list) and name not in datasets:
+            raise ConfigError(
+                f"{path}: {key}: {name} is not among `datasets` ({', '.join(map(str, datasets))}):"
+                " add it there"
+            )
 
 
 def _selected_names(params: Mapping[Any, Any]) -> Iterator[tuple[str, object]]:

@@ -315,9 +315,9 @@ class Runtime:
 
 @dataclass(frozen=True)
 class Published:
-    """What was published about an experiment: in words, accuracies from 0 to 1, losses of single steps."""
+    """What was published, if anything: in words, accuracies from 0 to 1, losses of single steps."""
 
-    text: str
+    text: str = ""
     train_accuracy: float | None = None
     valid_accuracy: float | None = None
     test_accuracy: float | None = None
@@ -361,7 +361,7 @@ class Config:
     training: Training
     search: Search
     runtime: Runtime
-    published: Published | None = None
+    published: Published = Published()
 
     def __post_init__(self) -> None:
         require(bool(NAME.fullmatch(self.name)), "name", self.name, PLAIN_NAME)

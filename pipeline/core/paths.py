@@ -24,9 +24,15 @@ def find_root(start: Path | None = None) -> Path:
 
 @dataclass(frozen=True)
 class Results:
-    """The files of one trained experiment, whether DVC's (outputs/NAME) or an ad-hoc run's (runs/...)."""
+    """The files of one trained experiment, whether DVC's (outputs/NAME) or an ad-hoc run's (runs/...).
+
+    Attributes:
+        folder: in which they are.
+        summary_folder: for the file that the table of results is made of, where that is another one.
+    """
 
     folder: Path
+    summary_folder: Path | None = None
 
     @property
     def config(self) -> Path:
@@ -88,6 +94,13 @@ class Results:
         """The pictures."""
         return self.folder / "plots"
 
+    @property
+    def summary(self) -> Path:
+        """What the table of results says of it."""
+        if self.summary_folder is None:
+            return self.folder / "summary.json"
+        return self.summary_folder / f"{self.folder.name}.json"
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -115,6 +128,11 @@ class Layout:
         """The same as JSON."""
         return self.root / "outputs" / "results.json"
 
+    @property
+    def summaries(self) -> Path:
+        """What each experiment adds to them: NAME.json. No experiment can have a dot in its name."""
+        return self.root / "outputs" / "results.d"
+
     def raw(self, source: str, dataset: str) -> Path:
         """Where fetch puts the files of a data set."""
         return self.root / "data" / "raw" / source / dataset
@@ -138,4 +156,4 @@ class Layout:
 
     def results(self, experiment: str) -> Results:
         """The files of one experiment under DVC."""
-        return Results(self.root / "outputs" / experiment)
+        return Results(self.root / "outputs" / experiment, self.summaries)

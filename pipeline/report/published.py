@@ -1,10 +1,11 @@
-"""The table that sets every experiment's results beside what was published about it."""
+"""The table that sets every experiment's results beside what was published about it, and its rows' source."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from pipeline.config.checks import require
 from pipeline.config.schema import Config, Published
 
 MEASURES: Final[Mapping[str, str]] = {
@@ -48,40 +49,81 @@ class Row:
     seeds: int = 1
 
 
-def measured(metrics: Mapping[str, Any], step_losses: Sequence[float]) -> dict[str, float]:
-    """The figures of one run by measure, from its metrics.json and the losses of its steps."""
-    found = {
-        f"{part}_accuracy": float(metrics[part]["accuracy"])
-        for part in ("train", "valid", "test")
-        if part in metrics
-    }
-    return {**found, "first_step_loss": step_losses[0], "last_step_loss": step_losses[-1]}
+@dataclass(frozen=True)
+class Summary:
+    """What the table needs to know of one run of an experiment; it is handed on as JSON.
+
+    Attributes:
+        experiment: its name.
+        source: ``bundled`` or ``official``.
+        dataset: what it ran on, in words.
+        runtime: the tier it ran on.
+        published: what was published about it; its text is empty where that is nothing.
+        figures: by measure, a key of `MEASURES`; accuracies from 0 to 1.
+    """
+
+    experiment: str
+    source: str
+    dataset: str
+    runtime: str
+    published: Published
+    figures: dict[str, float]
+
+    def __post_init__(self) -> None:
+        require(
+            "test_accuracy" in self.figures, "figures", ", ".join(self.figures), "test_accuracy among them"
+        )
+        for measure, value in self.figures.items():
+            require(measure in MEASURES, "figures", measure, f"one of {', '.join(MEASURES)}")
+            in_range = 0 <= value <= 1 if measure.endswith("accuracy") else math.isfinite(value)
+            require(in_range, f"figures.{measure}", value, "an accuracy from 0 to 1, or a finite loss")
 
 
-def rows(config: Config, runs: Sequence[Mapping[str, float]]) -> Iterator[Row]:
+def summarize(
+    config: Config, parts: Mapping[str, Mapping[str, float]], step_losses: Sequence[float]
+) -> Summary:
+    """What the table needs to know of a run.
+
+    Args:
+        config: of the experiment.
+        parts: the measurements of the train, valid and test part by name, of those that have images.
+        step_losses: one for each step of the training.
+    """
+    accuracies = {f"{part}_accuracy": parts[part]["accuracy"] for part in parts}
+    return Summary(
+        experiment=config.name,
+        source=config.source,
+        dataset=config.title,
+        runtime=config.runtime.name,
+        published=config.published,
+        figures={**accuracies, "first_step_loss": step_losses[0], "last_step_loss": step_losses[-1]},
+    )
+
+
+def rows(summary: Summary, runs: Sequence[Mapping[str, float]] = ()) -> Iterator[Row]:
     """What the table says of one experiment.
 
     Every published figure gets a row, and test accuracy always does. A published figure was measured on the
     official data, so beside a run on anything else it is left out.
 
     Args:
-        config: of the experiment.
-        runs: from `measured`, one for every seed.
+        summary: of the experiment.
+        runs: the figures of further runs, one for every other seed.
     """
-    published = config.published or Published(text="")
-    given = {name: getattr(published, name) for name in MEASURES}
+    given = {name: getattr(summary.published, name) for name in MEASURES}
+    runs = [summary.figures, *runs]
     for measure in MEASURES:
         if (given[measure] is None and measure != "test_accuracy") or measure not in runs[0]:
             continue
         values = [run[measure] for run in runs]
         # Unlike sum(), the same bits in every version of Python.
         mean = math.fsum(values) / len(values)
-        known = given[measure] if config.source == "official" else None
+        known = given[measure] if summary.source == "official" else None
         yield Row(
-            experiment=config.name,
-            source=config.source,
-            dataset=config.title,
-            runtime=config.runtime.name,
+            experiment=summary.experiment,
+            source=summary.source,
+            dataset=summary.dataset,
+            runtime=summary.runtime,
             measure=measure,
             ours=mean,
             published=known,
@@ -97,22 +139,23 @@ def _deviation(values: Sequence[float], mean: float) -> float | None:
     return math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
 
 
-def as_json(table: Sequence[Row], texts: Mapping[str, str]) -> dict[str, Any]:
+def as_json(table: Sequence[Row], summaries: Sequence[Summary]) -> dict[str, Any]:
     """The table as plain data: rows, and experiment -> what was published about it in words."""
-    return {"published": dict(texts), "rows": [asdict(row) for row in table]}
+    texts = {summary.experiment: summary.published.text for summary in summaries}
+    return {"published": texts, "rows": [asdict(row) for row in table]}
 
 
-def as_markdown(table: Sequence[Row], texts: Mapping[str, str]) -> str:
+def as_markdown(table: Sequence[Row], summaries: Sequence[Summary]) -> str:
     """The table for people to read, and what was published about each experiment in words."""
     header = ("experiment", "data", "measure", "published", "ours", "difference")
     cells = [
         (
             row.experiment,
-            _data(row),
+            _describe_data(row),
             MEASURES[row.measure],
-            _published(row),
-            _ours(row),
-            _difference(row),
+            _format_published(row),
+            _format_ours(row),
+            _format_difference(row),
         )
         for row in table
     ]
@@ -122,35 +165,35 @@ def as_markdown(table: Sequence[Row], texts: Mapping[str, str]) -> str:
         for line in (header, *cells)
     ]
     rule = "| " + " | ".join("-" * width for width in widths) + " |"
-    words = [f"- {experiment}: {text}" for experiment, text in texts.items() if text]
+    words = [f"- {each.experiment}: {each.published.text}" for each in summaries if each.published.text]
     notes = ["", "Published, in words:", "", *words] if words else []
     return "\n".join([lines[0], rule, *lines[1:], *notes]) + "\n"
 
 
-def _shown(measure: str, value: float) -> str:
+def _format_figure(measure: str, value: float) -> str:
     return f"{value:.4f}" if measure.endswith("loss") else f"{100 * value:.2f} %"
 
 
-def _data(row: Row) -> str:
+def _describe_data(row: Row) -> str:
     """What it ran on; with the tier where that is not the one whose bits everybody gets."""
     return row.dataset if row.runtime == "portable" else f"{row.dataset}, runtime {row.runtime}"
 
 
-def _published(row: Row) -> str:
+def _format_published(row: Row) -> str:
     if row.published is not None:
-        return _shown(row.measure, row.published)
+        return _format_figure(row.measure, row.published)
     return "-" if row.source == "official" else _NOT_COMPARABLE
 
 
-def _ours(row: Row) -> str:
-    text = _shown(row.measure, row.ours)
+def _format_ours(row: Row) -> str:
+    text = _format_figure(row.measure, row.ours)
     if row.deviation is None:
         return text
     spread = f"{row.deviation:.4f}" if row.measure.endswith("loss") else f"{100 * row.deviation:.2f}"
     return f"{text} ± {spread} ({row.seeds} seeds)"
 
 
-def _difference(row: Row) -> str:
+def _format_difference(row: Row) -> str:
     if row.difference is None:
         return "-"
     if row.measure.endswith("loss"):

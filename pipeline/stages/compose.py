@@ -1,19 +1,32 @@
 """compose: write the resolved configuration of an experiment to outputs/EXPERIMENT/config.yaml."""
 
+from pathlib import Path
+
 from pipeline.config.compose import compose, experiment_overrides, read_params, to_yaml
 from pipeline.config.schema import Config
+from pipeline.core import runtime
 from pipeline.core.errors import ConfigError
 from pipeline.core.files.atomic import write_text
-from pipeline.core.paths import Layout
-from pipeline.stages.checks import check_names
+from pipeline.data.datasets import check_roles
+from pipeline.data.splitting import SPLITTERS
+from pipeline.nn import memory, setup
+from pipeline.nn.preprocessing import PREPROCESSORS
+from pipeline.search import strategies
+from pipeline.stages.shared.context import Context
 
 
-def run(layout: Layout, experiment: str) -> Config:
-    """Compose what params.yaml and conf/ say of `experiment`, check it and write it.
+def inputs(context: Context) -> list[Path]:
+    """What the stage reads, beside params.yaml."""
+    return [context.layout.conf]
+
+
+def run(context: Context) -> None:
+    """Compose what params.yaml and conf/ say of an experiment, check it and write it.
 
     Raises:
         ConfigError: a value is unknown, of the wrong type or out of range.
     """
+    layout, experiment = context.layout, context.name
     params = read_params(layout.params)
     config = compose(layout.conf, experiment_overrides(params, experiment))
     if config.name != experiment:
@@ -21,4 +34,23 @@ def run(layout: Layout, experiment: str) -> Config:
         raise ConfigError(f"name={config.name}: expected {experiment}, the experiment's name in params.yaml")
     check_names(config)
     write_text(layout.results(experiment).config, to_yaml(config))
-    return config
+
+
+def check_names(config: Config) -> None:
+    """Look up every name of a configuration, and of each of its trials; nothing is allocated.
+
+    Raises:
+        ConfigError: one is unknown; the message lists the known ones. Or the data set has not the files that
+            its format consists of, or training takes more memory than this machine has.
+    """
+    check_roles(config.dataset.format, config.dataset.source(config.source).files)
+    for key, name, registry in (
+        ("split.name", config.split.name, SPLITTERS),
+        ("preprocess.name", config.preprocess.name, PREPROCESSORS),
+        ("runtime.name", config.runtime.name, runtime.TIERS),
+    ):
+        if name not in registry:
+            raise ConfigError(f"{key}={name}: unknown; one of {', '.join(registry)}")
+    for each in strategies.foreseen(config):
+        setup.check_names(each)
+        memory.check(each)

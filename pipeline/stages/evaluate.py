@@ -1,5 +1,6 @@
 """evaluate: measure the trained parameters on every part, and the test part in detail."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -7,38 +8,37 @@ import numpy as np
 
 from pipeline.config.schema import Config
 from pipeline.core.errors import FormatError
+from pipeline.core.files import contracts
 from pipeline.core.files.arrays import write_arrays
 from pipeline.core.files.parameters import read_parameters
-from pipeline.core.files.tables import write_csv, write_json
-from pipeline.core.paths import Layout, Results
+from pipeline.core.files.tables import read_csv, write_csv, write_json
+from pipeline.core.paths import Results
 from pipeline.core.progress import say
 from pipeline.nn.arrays import Floats, Integers
 from pipeline.nn.evaluation import Evaluator, evaluate_parts
 from pipeline.nn.setup import network_of
 from pipeline.report import metrics
+from pipeline.report.published import summarize
+from pipeline.stages.shared.context import ExperimentContext
 from pipeline.stages.shared.parts import load_parts
 from pipeline.stages.shared.trained import trained_config
 
 
-def inputs(layout: Layout, config: Config) -> list[Path]:
+def inputs(context: ExperimentContext) -> list[Path]:
     """What the stage reads."""
-    results = layout.results(config.name)
-    return [
-        layout.parsed(config.source, config.dataset.name),
-        results.split,
-        results.parameters,
-        results.trials,
-    ]
+    results = context.results
+    return [context.parsed, results.split, results.parameters, results.steps, results.trials]
 
 
-def run(layout: Layout, config: Config, results: Results) -> None:
-    """Write metrics.json, per_class.csv, roc.csv, predictions.csv and probabilities.npz.
+def run(context: ExperimentContext) -> None:
+    """Write metrics.json, per_class.csv, roc.csv, predictions.csv, probabilities.npz and the summary.
 
     Raises:
         PipelineError: an input is missing or damaged, or the parameters do not fit the configuration.
     """
+    config, results = context.config, context.results
     trained = trained_config(config, results)
-    parts = load_parts(layout.parsed(config.source, config.dataset.name), results)
+    parts = load_parts(context.parsed, results)
     network = network_of(trained)
     named = read_parameters(results.parameters)
     try:
@@ -58,6 +58,9 @@ def run(layout: Layout, config: Config, results: Results) -> None:
         results.metrics,
         {"source": config.source, "dataset": config.title, "runtime": config.runtime.name, **measured},
     )
+    remedy = f"train it again: dvc repro --force --single-item train@{config.name}"
+    losses = contracts.numbers(read_csv(results.steps), contracts.STEPS, results.steps, remedy)["loss"]
+    write_json(results.summary, asdict(summarize(config, measured, losses.tolist())))
     _write_details(results, config, parts.test.indices, labels, probabilities)
     shown = ", ".join(f"{name} {100 * values['accuracy']:.2f} %" for name, values in measured.items())
     say(f"{config.name} on {config.title}: accuracy {shown}")

@@ -12,26 +12,31 @@ from pathlib import Path
 
 from pipeline.config.schema import Dataset, Source
 from pipeline.core.errors import ConfigError, FormatError
-from pipeline.core.paths import Layout
 from pipeline.core.progress import progress, say
+from pipeline.stages.shared.context import DatasetContext
 
 
-def run(layout: Layout, dataset: Dataset, source_name: str) -> None:
-    """Fetch `dataset` from its source of that name; afterwards its folder holds these files and no others.
+def inputs(context: DatasetContext) -> list[Path]:
+    """What the stage reads: nothing, beside the definition of the data set."""
+    del context
+    return []
+
+
+def run(context: DatasetContext) -> None:
+    """Fetch the data set from its source; afterwards its folder holds these files and no others.
 
     Raises:
         FetchError: no mirror delivered a file.
         ConfigError: there is no such drawing.
         FormatError: a drawn file does not have the checksum that conf/dataset gives.
     """
-    source = dataset.source(source_name)
-    folder = layout.raw(source_name, dataset.name)
+    dataset, source = context.dataset, context.dataset.source(context.source)
     if source.drawing is None:
-        _download(source, dataset.name, folder, layout.parts(source_name, dataset.name))
+        _download(source, dataset.name, context.raw, context.layout.parts(context.source, dataset.name))
     else:
-        _draw(dataset, source, folder)
+        _draw(dataset, source, context.raw)
     # Last, so that a failure takes nothing away.
-    _remove_others(folder, {file.name for file in source.files.values()})
+    _remove_others(context.raw, {file.name for file in source.files.values()})
 
 
 def _download(source: Source, dataset: str, folder: Path, part_folder: Path) -> None:

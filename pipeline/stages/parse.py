@@ -1,27 +1,32 @@
 """parse: turn the raw files of a data set into memory-mappable arrays in data/parsed/SOURCE/DATASET."""
 
-from pipeline.config.schema import Dataset
-from pipeline.core.paths import Layout
+from pathlib import Path
+
 from pipeline.core.progress import say
 from pipeline.data import datasets
+from pipeline.stages.shared.context import DatasetContext
 
 
-def run(layout: Layout, dataset: Dataset, source_name: str) -> None:
+def inputs(context: DatasetContext) -> list[Path]:
+    """What the stage reads, beside the definition of the data set."""
+    return [context.raw]
+
+
+def run(context: DatasetContext) -> None:
     """Parse the files that fetch brought.
 
     Raises:
         FormatError: a file is not what it should be.
         ConfigError: the data set's format is unknown, or consists of other files.
     """
-    source = dataset.source(source_name)
-    raw = layout.raw(source_name, dataset.name)
+    dataset, source = context.dataset, context.dataset.source(context.source)
     expected = datasets.Expected(
         image_shape=(dataset.image_shape[0], dataset.image_shape[1], dataset.image_shape[2]),
         class_count=len(source.classes),
         train_count=source.train_count,
         test_count=source.test_count,
     )
-    files = {role: raw / file.name for role, file in source.files.items()}
+    files = {role: context.raw / file.name for role, file in source.files.items()}
     datasets.check_roles(dataset.format, files)
-    datasets.FORMATS[dataset.format](files, layout.parsed(source_name, dataset.name), expected)
+    datasets.FORMATS[dataset.format](files, context.parsed, expected)
     say(f"{source.title}: {source.train_count:,} training and {source.test_count:,} test images")

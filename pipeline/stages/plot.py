@@ -13,12 +13,13 @@ from pipeline.core.files.arrays import read_arrays
 from pipeline.core.files.atomic import atomic_write
 from pipeline.core.files.parameters import read_parameters
 from pipeline.core.files.tables import read_csv
-from pipeline.core.paths import Layout, Results
+from pipeline.core.paths import Results
 from pipeline.core.progress import say
 from pipeline.nn.setup import initial_parameters, network_of
 from pipeline.report import metrics
 from pipeline.report.plots import confusion, curves, gallery, searches, style, weights
 from pipeline.search import strategies
+from pipeline.stages.shared.context import ExperimentContext
 from pipeline.stages.shared.trained import read_trials, trained_config
 
 if TYPE_CHECKING:
@@ -29,11 +30,11 @@ _MOST_AXES_OF_A_MAP: Final = 2
 _LOG_RATIO: Final = 30.0  # listed numbers further apart than this are drawn on a logarithmic axis
 
 
-def inputs(layout: Layout, config: Config) -> list[Path]:
+def inputs(context: ExperimentContext) -> list[Path]:
     """What the stage reads."""
-    results = layout.results(config.name)
+    results = context.results
     return [
-        layout.parsed(config.source, config.dataset.name),
+        context.parsed,
         results.parameters,
         results.history,
         results.steps,
@@ -42,21 +43,22 @@ def inputs(layout: Layout, config: Config) -> list[Path]:
     ]
 
 
-def run(layout: Layout, config: Config, results: Results) -> None:
+def run(context: ExperimentContext) -> None:
     """Write one PNG per picture.
 
     Raises:
         PipelineError: an input is missing or damaged.
     """
     names = []
-    for name, figure in _figures(layout, config, results):
-        with atomic_write(results.plots / f"{name}.png") as stream:
+    for name, figure in _figures(context):
+        with atomic_write(context.results.plots / f"{name}.png") as stream:
             style.save(figure, stream)
         names.append(name)
-    say(f"{config.name}: {', '.join(names)}")
+    say(f"{context.config.name}: {', '.join(names)}")
 
 
-def _figures(layout: Layout, config: Config, results: Results) -> Iterator[tuple[str, "Figure"]]:
+def _figures(context: ExperimentContext) -> Iterator[tuple[str, "Figure"]]:
+    config, results = context.config, context.results
     title, subtitle = config.name, config.title
     remedy = f"train it again: dvc repro --force --single-item train@{config.name}"
     columns = contracts.numbers(read_csv(results.history), contracts.HISTORY, results.history, remedy)
@@ -72,7 +74,7 @@ def _figures(layout: Layout, config: Config, results: Results) -> Iterator[tuple
         ),
     )
     yield "first_layer_weights", _weights(config, results, title, subtitle)
-    yield from _test_figures(layout, config, results)
+    yield from _test_figures(context)
     if strategies.is_search(config.search):
         yield from _search_figures(config, results, title, subtitle)
 
@@ -90,10 +92,11 @@ def _weights(config: Config, results: Results, title: str, subtitle: str) -> "Fi
     )
 
 
-def _test_figures(layout: Layout, config: Config, results: Results) -> Iterator[tuple[str, "Figure"]]:
+def _test_figures(context: ExperimentContext) -> Iterator[tuple[str, "Figure"]]:
+    config, results = context.config, context.results
     title, subtitle = config.name, f"{config.title}, test part"
     arrays = read_arrays(results.probabilities)
-    tested = images.load(layout.parsed(config.source, config.dataset.name), "test").images
+    tested = images.load(context.parsed, "test").images
     rules = contracts.probabilities_rules(len(config.classes), len(tested))
     remedy = f"make it again: dvc repro --force --single-item evaluate@{config.name}"
     contracts.check(arrays, rules, results.probabilities, remedy)

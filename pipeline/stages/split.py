@@ -4,33 +4,32 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.config.schema import Config
 from pipeline.core.errors import ConfigError
 from pipeline.core.files import images
 from pipeline.core.files.arrays import write_arrays
-from pipeline.core.paths import Layout, Results
 from pipeline.core.progress import say
 from pipeline.data import splitting
 from pipeline.nn import preprocessing
 from pipeline.nn.arrays import random_source
+from pipeline.stages.shared.context import ExperimentContext
 from pipeline.stages.shared.parts import flat_pixels
 
 # A stream of its own, so that a random split and the training that follows share no draws.
 _STREAM = 1
 
 
-def inputs(layout: Layout, config: Config) -> list[Path]:
+def inputs(context: ExperimentContext) -> list[Path]:
     """What the stage reads."""
-    return [layout.parsed(config.source, config.dataset.name)]
+    return [context.parsed]
 
 
-def run(layout: Layout, config: Config, results: Results) -> None:
+def run(context: ExperimentContext) -> None:
     """Write split.npz: the index arrays train, valid and test, the divisor, and any mean and deviation.
 
     Raises:
         ConfigError: the split does not fit the data set.
     """
-    parsed = layout.parsed(config.source, config.dataset.name)
+    config, parsed = context.config, context.parsed
     train, test = (images.load(parsed, part) for part in ("train", "test"))
     if train.images.shape[1:] != tuple(config.dataset.image_shape):
         raise ConfigError(
@@ -56,7 +55,7 @@ def run(layout: Layout, config: Config, results: Results) -> None:
     )
     learnt = {"mean": statistics.mean, "deviation": statistics.deviation}
     write_arrays(
-        results.split,
+        context.results.split,
         train=chosen.train,
         valid=chosen.valid,
         test=chosen.test,

@@ -15,6 +15,7 @@ from pipeline.core.paths import Layout
 from pipeline.search.table import Tried
 from pipeline.search.trials import Outcome, Trial
 from pipeline.stages import split
+from pipeline.stages.shared.context import ExperimentContext
 from pipeline.stages.train import stage as train
 
 Run = Callable[..., Any]
@@ -65,7 +66,7 @@ def test_the_effect_of_a_range_is_told_by_parts_of_equal_size() -> None:
 @pytest.fixture
 def searched(composed: Layout, configs: dict[str, Config]) -> Layout:
     for stage in (split, train):
-        stage.run(composed, configs["tiny_grid"], composed.results("tiny_grid"))
+        stage.run(ExperimentContext(composed, configs["tiny_grid"], composed.results("tiny_grid")))
     return composed
 
 
@@ -118,6 +119,6 @@ def test_a_search_by_halving_is_reported_with_its_epochs(
     results = parsed.results("tiny_grid")
     write_text(results.config, to_yaml(config))
     for stage in (split, train):
-        stage.run(parsed, config, results)
+        stage.run(ExperimentContext(parsed, config, results))
     lines = cli("search-report", "tiny_grid").out.splitlines()
     assert [line.split()[-1] for line in lines[2:7]] == ["epochs", "all", "2", "1", "1"]

@@ -36,7 +36,7 @@ def test_the_stages_run_in_their_order_into_the_folder(
     parsed: Layout, given: DictConfig, tmp_path: Path, order: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     given.model.hidden = [5]
-    train.run(parsed, given, tmp_path / "run")
+    train.run_composed(parsed, given, tmp_path / "run")
     assert order == ["split", "train", "evaluate", "plot"]
     assert read_config(tmp_path / "run" / "config.yaml").model.hidden == [5]
     assert capsys.readouterr().err == f"results in {tmp_path / 'run'}\n"
@@ -44,7 +44,7 @@ def test_the_stages_run_in_their_order_into_the_folder(
 
 def test_either_source(parsed: Layout, given: DictConfig, tmp_path: Path, order: list[str]) -> None:
     given.source = "official"
-    train.run(parsed, given, tmp_path / "run")
+    train.run_composed(parsed, given, tmp_path / "run")
     assert order
     assert read_config(tmp_path / "run" / "config.yaml").title == "a few digits"
 
@@ -64,7 +64,7 @@ def test_what_is_wrong_is_told_before_anything_is_written(
 ) -> None:
     OmegaConf.update(given, key, value)
     with pytest.raises(ConfigError) as caught:
-        train.run(parsed, given, tmp_path / "run")
+        train.run_composed(parsed, given, tmp_path / "run")
     assert str(caught.value).startswith(said)
     assert not order
     assert not (tmp_path / "run").exists()
@@ -96,7 +96,7 @@ def test_data_that_is_not_there(
     for key, value in changes.items():
         OmegaConf.update(given, key, value)
     with pytest.raises(PipelineError) as caught:
-        train.run(checkout, given, tmp_path / "run")
+        train.run_composed(checkout, given, tmp_path / "run")
     missing = checkout.parsed(given.source, given.dataset.name)
     assert str(caught.value) == (
         f"{missing} is missing: the data set has not been fetched and parsed.\nRun {command}"

@@ -14,6 +14,7 @@ from pipeline.core import guard
 from pipeline.core.errors import PipelineError
 from pipeline.core.guard import unchanged
 from pipeline.core.paths import Layout
+from pipeline.stages.shared.context import ExperimentContext
 
 Run = Callable[..., Any]
 
@@ -209,7 +210,10 @@ def test_a_stage_fails_if_any_of_its_inputs_changes(
     if stage == "compose":
         inputs = [evaluated.params, evaluated.conf / "optimizer" / "adam.yaml"]
     else:
-        inputs = [evaluated.results("tiny").config, *module.inputs(evaluated, config)]
+        inputs = [
+            evaluated.results("tiny").config,
+            *module.inputs(ExperimentContext(evaluated, config, evaluated.results(config.name))),
+        ]
     for path in inputs:
         monkeypatch.setattr(module, "run", lambda *_, path=path: edit(path))
         ended = cli(stage, "tiny")

@@ -22,7 +22,7 @@ from pipeline.nn import evaluation, examples, memory, setup, training
 from pipeline.nn.optimizers import OPTIMIZERS
 from pipeline.nn.preprocessing import Statistics
 from pipeline.search.trials import Trial
-from pipeline.stages import checks
+from pipeline.stages.compose import check_names
 from pipeline.stages.train import trials as task_module
 from pipeline.stages.train.workers import issue
 
@@ -116,7 +116,7 @@ def test_too_much_is_told_before_anything_is_allocated(case: str, monkeypatch: p
     config = with_values(composed(), values)
     tracemalloc.start()
     try:
-        for check in (checks.check_names, memory.check):
+        for check in (check_names, memory.check):
             with pytest.raises(ConfigError) as caught:
                 check(config)
             assert re.fullmatch(told, str(caught.value)), str(caught.value)
@@ -130,7 +130,7 @@ def test_every_trial_of_a_search_is_looked_at(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(runtime, "memory_bytes", lambda: 8 * 10**9)
     space = "++search.space.model.hidden=[[10],[20],[40000,40000]]"
     with pytest.raises(ConfigError, match=r"72\.3 GB for model\.hidden=\[40000, 40000\]"):
-        checks.check_names(composed("search=grid", space))
+        check_names(composed("search=grid", space))
 
 
 def test_what_fits_is_not_refused(monkeypatch: pytest.MonkeyPatch) -> None:

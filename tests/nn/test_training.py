@@ -43,7 +43,7 @@ from pipeline.nn.schedules import SCHEDULES, Moment
 from pipeline.nn.setup import network_of, steps_per_epoch, total_steps
 from pipeline.nn.training import LOOKUP_STEPS, Checkpoint, best_value, train
 from pipeline.nn.workspace import EVALUATION_ROWS, Workspace
-from pipeline.stages import checks
+from pipeline.stages.compose import check_names
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf"
@@ -876,7 +876,7 @@ def test_an_evaluator_refuses_an_unknown_loss() -> None:
 def test_an_unknown_name_is_found_before_anything_runs(key: str, value: str) -> None:
     config = with_values(toy_config(), {key: value})
     last_part = key.removesuffix(".name").rpartition(".")[2]
-    for check in (setup.check_names, checks.check_names):
+    for check in (setup.check_names, check_names):
         with pytest.raises(ConfigError, match=rf"{last_part}(\.name)?={value}: unknown; one of \w+"):
             check(config)
     with pytest.raises(ConfigError, match=f"={value}: unknown"):
@@ -895,7 +895,7 @@ def test_an_unknown_name_is_found_before_anything_runs(key: str, value: str) -> 
 def test_unknown_names_of_what_comes_before_training_are_found_too(key: str, value: str) -> None:
     config = with_values(toy_config(), {key: value})
     with pytest.raises(ConfigError, match=rf"{key.replace('.', '[.]')}={value}: unknown; one of \w+"):
-        checks.check_names(config)
+        check_names(config)
 
 
 @pytest.mark.parametrize(

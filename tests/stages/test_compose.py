@@ -12,6 +12,7 @@ from pipeline.config.compose import read_config, read_dataset, to_yaml
 from pipeline.core.errors import ConfigError
 from pipeline.core.paths import Layout
 from pipeline.stages import compose
+from pipeline.stages.shared.context import Context
 
 Run = Callable[..., Any]
 
@@ -35,21 +36,24 @@ def test_the_file_is_the_configuration_in_full(checkout: Layout, cli: Run) -> No
 def test_it_follows_params(checkout: Layout) -> None:
     entry(checkout, "{dataset: tiny, optimizer: adam, model: {hidden: [3, 4]}, seed: 5}")
     checkout.params.write_text(checkout.params.read_text().replace("source: bundled", "source: official"))
-    config = compose.run(checkout, "tiny")
+    compose.run(Context(checkout, "tiny"))
+    config = read_config(checkout.results("tiny").config)
     assert (config.optimizer.name, config.model.hidden, config.seed) == ("adam", [3, 4], 5)
     assert config.source == "official"
-    assert read_config(checkout.results("tiny").config) == config
 
 
 def test_the_data_set_in_params_wins(checkout: Layout) -> None:
     entry(checkout, "{dataset: mnist}")
-    assert compose.run(checkout, "tiny").dataset.name == "mnist"
+    checkout.params.write_text(
+        checkout.params.read_text().replace("datasets: [tiny]", "datasets: [mnist, tiny]")
+    )
+    compose.run(Context(checkout, "tiny"))
+    assert read_config(checkout.results("tiny").config).dataset.name == "mnist"
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{dataset: nope}", "dataset=nope: no such choice; one of cifar10, "),
         ("{dataset: tiny, name: other}", "name=other: expected tiny, the experiment's name in params.yaml"),
         (
             "{dataset: tiny, optimizer: {momentum: 0.9}}",
@@ -82,18 +86,49 @@ def test_the_data_set_in_params_wins(checkout: Layout) -> None:
 def test_what_is_wrong_is_told_and_nothing_is_written(checkout: Layout, text: str, said: str) -> None:
     entry(checkout, text)
     with pytest.raises(ConfigError) as caught:
-        compose.run(checkout, "tiny")
+        compose.run(Context(checkout, "tiny"))
     assert str(caught.value).startswith(said)
     assert "\n" not in str(caught.value)
     assert not checkout.results("tiny").folder.exists()
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "tiny: {dataset: tiny}",
+            "tiny: {dataset: fashion_mnist}",
+            "experiments.tiny.dataset: fashion_mnist is not among `datasets` (tiny): add it there",
+        ),
+        (
+            "datasets: [tiny]",
+            "datasets: [mnist]",
+            "experiments.tiny.dataset: tiny is not among `datasets` (mnist): add it there",
+        ),
+        (
+            "tiny: {dataset: tiny}",
+            "tiny: {dataset: nope}",
+            "experiments.tiny.dataset: nope: there is no conf/dataset/nope.yaml",
+        ),
+        ("datasets: [tiny]", "datasets: [tiny, nope]", "datasets: nope: there is no conf/dataset/nope.yaml"),
+        ("tiny_grid: {", "nope: {", "experiments: nope: there is no conf/experiment/nope.yaml"),
+    ],
+)
+@pytest.mark.parametrize("command", [["compose", "tiny"], ["check-params"], ["repro"], ["results"]])
+def test_a_selection_that_cannot_be_run_is_told_first_and_in_a_line(
+    checkout: Layout, cli: Run, command: list[str], old: str, new: str, said: str
+) -> None:
+    checkout.params.write_text(checkout.params.read_text().replace(old, new))
+    ended = cli(*command)
+    assert (ended.code, ended.err) == (2, f"pipeline: {checkout.params}: {said}\n")
+
+
 def test_a_failure_leaves_the_file_of_before(checkout: Layout) -> None:
-    compose.run(checkout, "tiny")
+    compose.run(Context(checkout, "tiny"))
     before = checkout.results("tiny").config.read_bytes()
     entry(checkout, "{dataset: tiny, seed: -1}")
     with pytest.raises(ConfigError):
-        compose.run(checkout, "tiny")
+        compose.run(Context(checkout, "tiny"))
     assert checkout.results("tiny").config.read_bytes() == before
 
 
@@ -111,7 +146,7 @@ def test_a_network_too_large_for_this_machine_is_told_before_anything_is_allocat
     with pytest.raises(
         ConfigError, match=r"^training needs up to [\d,.]+ GB of memory, and this machine has "
     ):
-        compose.run(checkout, "tiny")
+        compose.run(Context(checkout, "tiny"))
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from pipeline.core.paths import Layout
 from pipeline.nn.evaluation import Evaluator
 from pipeline.nn.setup import network_of
 from pipeline.stages import evaluate, split
+from pipeline.stages.shared.context import ExperimentContext
 from pipeline.stages.shared.parts import load_parts
 from pipeline.stages.shared.trained import trained_config
 from pipeline.stages.train import stage as train
@@ -31,7 +32,7 @@ TITLE = "a few drawn digits (not MNIST)"
 
 def again(layout: Layout, experiment: str = "tiny") -> None:
     results = layout.results(experiment)
-    evaluate.run(layout, read_config(results.config), results)
+    evaluate.run(ExperimentContext(layout, read_config(results.config), results))
 
 
 def test_the_metrics_of_every_part(evaluated: Layout) -> None:
@@ -99,7 +100,7 @@ def test_the_table_of_classes(evaluated: Layout) -> None:
 
 def run(layout: Layout, config: Config) -> None:
     for stage in (split, train, evaluate):
-        stage.run(layout, config, layout.results(config.name))
+        stage.run(ExperimentContext(layout, config, layout.results(config.name)))
 
 
 def test_a_class_without_test_images_has_no_area(parsed: Layout, configs: dict[str, Config]) -> None:

@@ -17,6 +17,7 @@ from pipeline.data.download import fetch as fetching
 from pipeline.data.download.mirrors import MIRROR_VARIABLE
 from pipeline.data.standins import draw_digits
 from pipeline.stages import fetch
+from pipeline.stages.shared.context import DatasetContext
 
 Run = Callable[..., Any]
 
@@ -33,7 +34,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.usefixtures("small_drawing")
 def test_drawn_files(checkout: Layout, cli: Run, tiny: Any) -> None:  # noqa: ANN401  (of conftest.py)
-    ended = cli("fetch", "tiny")
+    ended = cli("fetch", "tiny", "--source", "bundled")
     assert (ended.code, ended.out) == (0, "")
     assert ended.err == "drawing a few drawn digits (not MNIST)\n"
     assert contents(checkout.raw("bundled", "tiny")) == contents(tiny.raw)
@@ -122,7 +123,7 @@ def test_other_counts_than_promised_are_a_wrong_checksum(
 ) -> None:
     monkeypatch.setitem(standins.DRAWINGS, "digits", functools.partial(draw_digits, 100, 100))
     with pytest.raises(FormatError, match="has the drawing code changed"):
-        fetch.run(checkout, read_dataset(checkout.conf, "tiny"), "bundled")
+        fetch.run(DatasetContext(checkout, read_dataset(checkout.conf, "tiny"), "bundled"))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +139,7 @@ def test_other_counts_than_promised_are_a_wrong_checksum(
 )
 def test_what_cannot_be_drawn(checkout: Layout, override: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        fetch.run(checkout, read_dataset(checkout.conf, "tiny", [override]), "bundled")
+        fetch.run(DatasetContext(checkout, read_dataset(checkout.conf, "tiny", [override]), "bundled"))
     assert str(caught.value).startswith(said)
     assert not checkout.raw("bundled", "tiny").exists()
 
@@ -149,7 +150,7 @@ def test_a_format_that_nobody_writes(checkout: Layout) -> None:
     with pytest.raises(
         ConfigError, match=r"drawing=scenes with format=cifar100: expected one of .* idx or cifar10"
     ):
-        fetch.run(checkout, read_dataset(checkout.conf, "cifar10"), "bundled")
+        fetch.run(DatasetContext(checkout, read_dataset(checkout.conf, "cifar10"), "bundled"))
 
 
 def test_files_from_a_folder_of_the_users_own(
@@ -193,7 +194,7 @@ def test_what_the_download_is_asked_for(
 
     monkeypatch.setattr(fetching, "fetch", pretend)
     checkout.raw("official", "tiny").mkdir(parents=True)
-    fetch.run(checkout, read_dataset(checkout.conf, "tiny"), "official")
+    fetch.run(DatasetContext(checkout, read_dataset(checkout.conf, "tiny"), "official"))
     folder, parts = checkout.raw("official", "tiny"), checkout.parts("official", "tiny")
     assert asked == [(name, ["https://mirror.invalid/"], folder, parts, "tiny") for name in FILES]
     assert folder not in parts.parents
@@ -212,4 +213,4 @@ def test_a_failed_download_ends_with_1(checkout: Layout, cli: Run, monkeypatch: 
 
 def test_a_source_that_the_data_set_does_not_have(checkout: Layout) -> None:
     with pytest.raises(ConfigError, match="no stand-in is drawn for it"):
-        fetch.run(checkout, read_dataset(checkout.conf, "kmnist"), "bundled")
+        fetch.run(DatasetContext(checkout, read_dataset(checkout.conf, "kmnist"), "bundled"))

@@ -12,6 +12,7 @@ from pipeline.core.errors import ConfigError, FormatError
 from pipeline.core.files import images
 from pipeline.core.paths import Layout
 from pipeline.stages import parse
+from pipeline.stages.shared.context import DatasetContext
 
 Run = Callable[..., Any]
 
@@ -51,7 +52,7 @@ def test_files_that_are_not_what_conf_promises(
     fetched: Layout, override: str, error: type[Exception], said: str
 ) -> None:
     with pytest.raises(error) as caught:
-        parse.run(fetched, read_dataset(fetched.conf, "tiny", [override]), "official")
+        parse.run(DatasetContext(fetched, read_dataset(fetched.conf, "tiny", [override]), "official"))
     assert said in str(caught.value)
 
 
@@ -61,7 +62,7 @@ def test_a_file_that_conf_forgets(fetched: Layout) -> None:
         "".join(line for line in path.read_text().splitlines(keepends=True) if "test_labels" not in line)
     )
     with pytest.raises(ConfigError) as caught:
-        parse.run(fetched, read_dataset(fetched.conf, "tiny"), "official")
+        parse.run(DatasetContext(fetched, read_dataset(fetched.conf, "tiny"), "official"))
     assert str(caught.value) == (
         "format=idx: expected the files train_images, train_labels, test_images, test_labels,"
         " found train_images, train_labels, test_images"

@@ -16,6 +16,7 @@ from pipeline.core.files.tables import read_csv
 from pipeline.core.paths import Layout
 from pipeline.report.plots import gallery, searches
 from pipeline.stages import evaluate, plot, split
+from pipeline.stages.shared.context import ExperimentContext
 from pipeline.stages.train import stage as train
 
 Run = Callable[..., Any]
@@ -38,7 +39,7 @@ def figures(layout: Layout, experiment: str = "tiny") -> dict[str, Any]:
 
 def run(layout: Layout, config: Config) -> None:
     for stage in (split, train, evaluate):
-        stage.run(layout, config, layout.results(config.name))
+        stage.run(ExperimentContext(layout, config, layout.results(config.name)))
 
 
 def words(figure: Any) -> str:  # noqa: ANN401  (a Figure)

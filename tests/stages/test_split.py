@@ -14,6 +14,7 @@ from pipeline.core.files.arrays import read_arrays
 from pipeline.core.files.images import load
 from pipeline.core.paths import Layout
 from pipeline.stages import split
+from pipeline.stages.shared.context import ExperimentContext
 
 Run = Callable[..., Any]
 Arrays = Mapping[str, np.ndarray[Any, Any]]
@@ -24,7 +25,9 @@ def run(parsed: Layout, configs: dict[str, Config]) -> Run:
     """Splits with other values at some keys than `tiny` has."""
 
     def run(changes: Mapping[str, object] | None = None) -> Arrays:
-        split.run(parsed, with_values(configs["tiny"], changes or {}), parsed.results("tiny"))
+        split.run(
+            ExperimentContext(parsed, with_values(configs["tiny"], changes or {}), parsed.results("tiny"))
+        )
         return read_arrays(parsed.results("tiny").split)
 
     return run

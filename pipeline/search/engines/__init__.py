@@ -121,15 +121,16 @@ def _by_itself(under_way: dict[Any, tuple[Item, int | None]]) -> bool:
     return any(attempts is not None for _, attempts in under_way.values())
 
 
-def chosen() -> str:
-    """The engine's name: what PIPELINE_ENGINE says, else local.
+def select(name: str = "") -> str:
+    """The name of an engine that there is: the one given, else what PIPELINE_ENGINE says, else local.
 
     Raises:
         UsageError: there is no such engine.
     """
-    name = os.environ.get(VARIABLE) or "local"
+    place = "--engine " if name else f"{VARIABLE}="
+    name = name or os.environ.get(VARIABLE) or "local"
     if name not in ENGINES:
-        raise UsageError(f"{VARIABLE}={name}: no such engine; one of {', '.join(ENGINES)}")
+        raise UsageError(f"{place}{name}: no such engine; one of {', '.join(ENGINES)}")
     return name
 
 

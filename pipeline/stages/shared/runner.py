@@ -1,102 +1,109 @@
-"""How a stage is run: under its guard, and with the numeric environment of its configuration."""
+"""How a stage is run: under its guard, and with the numeric environment of its configuration.
+
+A stage is a module of `pipeline.stages` with ``inputs(context)``, the files and folders that it reads, and
+``run(context)``. Its context is that of an experiment, unless it is named here.
+"""
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from pipeline.config.compose import read_config, read_dataset
 from pipeline.core import runtime
 from pipeline.core.errors import PipelineError
 from pipeline.core.guard import unchanged
 from pipeline.core.paths import Layout
-from pipeline.core.progress import say
+from pipeline.stages.shared.context import Context, DatasetContext, ExperimentContext
 
 
-def run_data_stage(layout: Layout, stage: str, name: str, source: str, overrides: Sequence[str] = ()) -> None:
-    """Run fetch or parse for one data set.
+@dataclass(frozen=True)
+class Options:
+    """What the command line says of a stage.
+
+    Attributes:
+        name: of the data set or experiment; empty for a stage of all of them.
+        source: of the data set.
+        overrides: KEY=VALUE changes of the data set's definition.
+        engine: where a search runs; empty for what the environment says.
+    """
+
+    name: str = ""
+    source: str = "bundled"
+    overrides: Sequence[str] = ()
+    engine: str = ""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a stage comes by its context.
+
+    Attributes:
+        definition: the file that says what is to be done.
+        context: reads it.
+    """
+
+    definition: Callable[[Layout, Options], Path]
+    context: Callable[[Layout, Options], Context | DatasetContext | ExperimentContext]
+
+
+def _read_dataset(layout: Layout, options: Options) -> DatasetContext:
+    dataset = read_dataset(layout.conf, options.name, options.overrides)
+    dataset.source(options.source)  # refuses an unknown one
+    return DatasetContext(layout, dataset, options.source)
+
+
+def _read_experiment(layout: Layout, options: Options) -> ExperimentContext:
+    results = layout.results(options.name)
+    config = read_config(results.config)
+    # NumPy comes with the stage's module, and after the runtime.
+    runtime.activate(config.runtime.name)
+    return ExperimentContext(layout, config, results, options.engine)
+
+
+_EXPERIMENT: Final = Kind(lambda layout, options: layout.results(options.name).config, _read_experiment)
+_DATASET: Final = Kind(
+    lambda layout, options: layout.conf / "dataset" / f"{options.name}.yaml", _read_dataset
+)
+_SELECTION: Final = Kind(
+    lambda layout, _: layout.params, lambda layout, options: Context(layout, options.name)
+)
+_KINDS: Final[Mapping[str, Kind]] = {
+    "fetch": _DATASET,
+    "parse": _DATASET,
+    "compose": _SELECTION,
+    "results": _SELECTION,
+}
+
+
+def run_stage(layout: Layout, stage: str, options: Options) -> None:
+    """Run a stage as DVC does.
 
     Args:
         layout: of the checkout.
-        stage: ``fetch`` or ``parse``.
-        name: of the data set.
-        source: ``bundled`` or ``official``.
-        overrides: KEY=VALUE changes of the data set's definition.
+        stage: a module of `pipeline.stages`.
+        options: what it is run for.
 
     Raises:
-        PipelineError: the stage failed, or what it reads changed meanwhile.
+        PipelineError: the stage failed, what it reads is missing, or changed meanwhile.
     """
-    inputs = [layout.conf / "dataset" / f"{name}.yaml"]
-    if stage != "fetch":
-        inputs.append(layout.raw(source, name))
-    with unchanged(f"{stage}@{name}", inputs):
-        dataset = read_dataset(layout.conf, name, overrides)
-        if stage != "fetch" and not layout.raw(source, name).is_dir():
-            dataset.source(source)
-            raise PipelineError(
-                f"{layout.raw(source, name)} is missing: fetch the files first, or let DVC do it:"
-                f" dvc repro {stage}@{name}"
-            )
-        importlib.import_module(f"pipeline.stages.{stage}").run(layout, dataset, source)
-
-
-def run_compose_stage(layout: Layout, experiment: str) -> None:
-    """Run compose for one experiment.
-
-    Raises:
-        PipelineError: the configuration is wrong, or what it is composed of changed meanwhile.
-    """
-    with unchanged(f"compose@{experiment}", [layout.conf, layout.params]):
-        importlib.import_module("pipeline.stages.compose").run(layout, experiment)
-
-
-def run_results_stage(layout: Layout) -> None:
-    """Run results.
-
-    Raises:
-        PipelineError: an experiment has not been run, or what it left changed meanwhile.
-    """
-    module = importlib.import_module("pipeline.stages.results")
-    inputs = [layout.params, *module.inputs(layout)]
-    _check_there(inputs, "results")
-    with unchanged("results", inputs):
-        module.run(layout)
-
-
-def run_experiment_stage(layout: Layout, stage: str, experiment: str) -> None:
-    """Run split, train, evaluate or plot for one experiment.
-
-    Raises:
-        PipelineError: the stage failed, or what it reads changed meanwhile.
-    """
-    name = f"{stage}@{experiment}"
-    results = layout.results(experiment)
-    if not results.config.is_file():
+    name = f"{stage}@{options.name}" if options.name else stage
+    kind = _KINDS.get(stage, _EXPERIMENT)
+    definition = kind.definition(layout, options)
+    if kind is _EXPERIMENT and not definition.is_file():
         raise PipelineError(
-            f"{results.config} is missing: compose the experiment first, or let DVC do it: dvc repro {name}"
+            f"{definition} is missing: compose the experiment first, or let DVC do it: dvc repro {name}"
         )
-    with unchanged(name, [results.config]):
-        config = read_config(results.config)
-        runtime.activate(config.runtime.name)
+    with unchanged(name, [definition]):
+        context = kind.context(layout, options)
         module = importlib.import_module(f"pipeline.stages.{stage}")
-        inputs = module.inputs(layout, config)
-        _check_there(inputs, name)
-        if stage == "train":
-            # The other stages of this machine have the same to say.
-            say_doubts(experiment)
+        inputs = module.inputs(context)
+        for path in inputs:
+            if not path.exists():
+                raise PipelineError(
+                    f"{path} is missing: an earlier stage makes it."
+                    f" Let DVC run what is needed: dvc repro {name}"
+                )
         with unchanged(name, inputs):
-            module.run(layout, config, results)
-
-
-def say_doubts(experiment: str) -> None:
-    """Say why the results may have other bits than elsewhere, where the tier cannot hold its promise."""
-    found = runtime.doubts()
-    if found:
-        say(f"{experiment}: the results may have other bits than on other machines: {'; '.join(found)}")
-
-
-def _check_there(inputs: Sequence[Path], stage: str) -> None:
-    for path in inputs:
-        if not path.exists():
-            raise PipelineError(
-                f"{path} is missing: an earlier stage makes it. Let DVC run what is needed: dvc repro {stage}"
-            )
+            module.run(context)

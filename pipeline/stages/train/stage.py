@@ -1,4 +1,4 @@
-"""train: search where the configuration asks for it, then train, and save parameters and history."""
+"""The stage itself: what it reads and writes, and from where it goes on after an interruption."""
 
 import contextlib
 import math
@@ -9,13 +9,13 @@ from pipeline.core import runtime
 from pipeline.core.errors import ConfigError, PipelineError
 from pipeline.core.files.parameters import write_parameters
 from pipeline.core.files.tables import write_csv
-from pipeline.core.paths import Layout, Results
 from pipeline.core.progress import progress, say
 from pipeline.nn import memory
 from pipeline.nn.setup import network_of, total_epochs
 from pipeline.nn.training import Checkpoint, best_value, train
-from pipeline.search import strategies, table
+from pipeline.search import engines, strategies, table
 from pipeline.search.trials import Outcome, Trial, configured
+from pipeline.stages.shared.context import ExperimentContext
 from pipeline.stages.shared.parts import Parts, load_parts
 from pipeline.stages.train import workers
 from pipeline.stages.train.resume import TrainingState, TrialLog, discard_old, state_key
@@ -32,12 +32,12 @@ HISTORY = (
 )
 
 
-def inputs(layout: Layout, config: Config) -> list[Path]:
+def inputs(context: ExperimentContext) -> list[Path]:
     """What the stage reads."""
-    return [layout.parsed(config.source, config.dataset.name), layout.results(config.name).split]
+    return [context.parsed, context.results.split]
 
 
-def run(layout: Layout, config: Config, results: Results) -> None:
+def run(context: ExperimentContext) -> None:
     """Write parameters.pkl, history.csv, steps.csv and trials.csv.
 
     Raises:
@@ -46,12 +46,15 @@ def run(layout: Layout, config: Config, results: Results) -> None:
             stopping needs one.
         PipelineError: an input is missing, or every trial of a search failed.
     """
-    parsed = layout.parsed(config.source, config.dataset.name)
-    parts = load_parts(parsed, results)
+    layout, config, results = context.layout, context.config, context.results
+    if doubts := runtime.doubts():
+        # The other stages of this machine have the same to say.
+        say(f"{config.name}: the results may have other bits than on other machines: {'; '.join(doubts)}")
+    parts = load_parts(context.parsed, results)
     highest = max(int(part.labels.max()) for part in (parts.train, parts.test))
     if highest >= len(config.classes):
         raise ConfigError(
-            f"dataset.sources.{config.source}.classes: {len(config.classes)} names, but {parsed} has"
+            f"dataset.sources.{config.source}.classes: {len(config.classes)} names, but {context.parsed} has"
             f" the label {highest}"
         )
     if not len(parts.valid) and (config.search.space or config.training.early_stopping.monitor):
@@ -60,7 +63,7 @@ def run(layout: Layout, config: Config, results: Results) -> None:
         )
     needed_bytes = max(memory.check(each) for each in strategies.foreseen(config))
     # Where an interrupted run of the same work left off.
-    folder, read = layout.state(config.name), [parsed, results.split]
+    folder, read = layout.state(config.name), inputs(context)
     discard_old(layout.states)
     key = state_key(config, read)
     log = TrialLog(folder / f"{key}.trials")
@@ -69,9 +72,11 @@ def run(layout: Layout, config: Config, results: Results) -> None:
     trial = Trial(0, {})
     if config.search.name != "none":
         states = folder / key if config.search.name == "halving" else None
-        task = TrialTask(parsed, results, workers.issue(layout.root, read), states)
+        task = TrialTask(context.parsed, results, workers.issue(layout.root, read), states)
         with contextlib.closing(log):
-            tried = SearchRun(config, task, log, full_epochs).run(needed_bytes)
+            tried = SearchRun(config, task, log, full_epochs, engines.select(context.engine)).run(
+                needed_bytes
+            )
         best = table.best([outcome for _, outcome in tried])
         trial = tried[best.number][0]
         say(

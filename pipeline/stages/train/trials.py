@@ -105,9 +105,11 @@ def _train_until(
 class SearchRun:
     """One search, from its first round to its last."""
 
-    def __init__(self, config: Config, task: TrialTask, log: TrialLog, full_epochs: int) -> None:
+    def __init__(
+        self, config: Config, task: TrialTask, log: TrialLog, full_epochs: int, engine_name: str
+    ) -> None:
         self.config, self.task, self.log = config, task, log
-        self.full_epochs = full_epochs
+        self.full_epochs, self.engine_name = full_epochs, engine_name
         self.done = {(outcome.number, outcome.epochs): outcome for outcome in log.read()}
 
     def run(self, needed_bytes: int) -> list[tuple[Trial, Outcome]]:
@@ -120,7 +122,6 @@ class SearchRun:
             Each trial with its last outcome, by number.
         """
         name = self.config.name
-        engine_name = engines.chosen()
         if self.done:
             say(f"{name}: going on with a search that was interrupted: {len(self.done)} trials are done")
         latest: dict[int, tuple[Trial, Outcome]] = {}
@@ -128,7 +129,7 @@ class SearchRun:
         total = strategies.planned(self.config.search, self.full_epochs)
         with (
             progress(total, f"{name}: search", "trials") as bar,
-            engines.open_engine(engine_name, min(_side_by_side(needed_bytes), total)) as engine,
+            engines.open_engine(self.engine_name, min(_side_by_side(needed_bytes), total)) as engine,
         ):
             engine.everywhere(self.task.prepare)
             told = _SearchProgress(bar, total)

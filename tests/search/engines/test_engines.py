@@ -166,13 +166,13 @@ def test_one_process_is_this_one() -> None:
 
 def test_the_engine_is_chosen_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(engines.VARIABLE, raising=False)
-    assert engines.chosen() == "local"
+    assert engines.select() == "local"
     for name in engines.ENGINES:
         monkeypatch.setenv(engines.VARIABLE, name)
-        assert engines.chosen() == name
+        assert engines.select() == name
     monkeypatch.setenv(engines.VARIABLE, "spark")
     with pytest.raises(UsageError, match=r"^PIPELINE_ENGINE=spark: no such engine; one of local, dask, ray$"):
-        engines.chosen()
+        engines.select()
 
 
 @pytest.mark.parametrize(

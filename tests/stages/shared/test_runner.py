@@ -17,6 +17,7 @@ from pipeline.core import runtime
 from pipeline.core.errors import PipelineError
 from pipeline.core.paths import Layout
 from pipeline.stages.shared import runner
+from pipeline.stages.shared.context import ExperimentContext
 
 Run = Callable[..., Any]
 
@@ -27,6 +28,7 @@ DEFINITIONS: Mapping[str, Any] = {
         "stages"
     ].items()
 }
+# Beside those that `runner` knows as others.
 EXPERIMENT_STAGES = ["split", "train", "evaluate", "plot"]
 
 
@@ -57,7 +59,9 @@ def test_a_stage_watches_the_files_that_dvc_waits_for(
     checkout: Layout, configs: dict[str, Config], stage: str
 ) -> None:
     module = importlib.import_module(f"pipeline.stages.{stage}")
-    inputs = module.inputs(checkout, configs["tiny"])
+    inputs = module.inputs(
+        ExperimentContext(checkout, configs["tiny"], checkout.results(configs["tiny"].name))
+    )
     watched = {path.relative_to(checkout.root).as_posix() for path in inputs}
     assert watched == data_dependencies(stage)
 
@@ -75,7 +79,7 @@ def test_a_stage_writes_the_files_that_dvc_keeps(
     for path in outputs(stage):
         (evaluated.root / path).unlink()
     module = importlib.import_module(f"pipeline.stages.{stage}")
-    module.run(evaluated, configs["tiny"], evaluated.results("tiny"))
+    module.run(ExperimentContext(evaluated, configs["tiny"], evaluated.results("tiny")))
     assert files() == before
 
 
@@ -143,7 +147,7 @@ def test_a_value_that_dvc_does_not_compare_changes_nothing(
     config = read_config(results.config)
 
     def result(given: Config) -> dict[Path, str]:
-        module.run(evaluated, given, results)
+        module.run(ExperimentContext(evaluated, given, results))
         return {
             path: hashlib.sha256(path.read_bytes()).hexdigest()
             for path in results.folder.rglob("*")
@@ -174,7 +178,7 @@ def test_most_values_that_dvc_compares_change_something(evaluated: Layout, cli: 
     before = (results.folder / names[stage]).read_bytes()
     del cli
     config = with_values(read_config(results.config), {changed: OTHERS[changed]})
-    module.run(evaluated, config, results)
+    module.run(ExperimentContext(evaluated, config, results))
     assert (results.folder / names[stage]).read_bytes() != before
 
 
@@ -191,7 +195,7 @@ def test_the_tier_of_the_configuration_is_activated_before_the_stage_is_imported
 
     monkeypatch.setattr(runtime, "activate", refuse)
     with pytest.raises(PipelineError, match="far enough"):
-        runner.run_experiment_stage(composed, "split", "tiny")
+        runner.run_stage(composed, "split", runner.Options("tiny"))
     assert asked == ["native"]
 
 

@@ -23,6 +23,7 @@ from pipeline.nn.arrays import random_source, random_state, set_random_state
 from pipeline.nn.training import Checkpoint
 from pipeline.search.trials import Outcome
 from pipeline.stages import split
+from pipeline.stages.shared.context import ExperimentContext
 from pipeline.stages.shared.parts import load_parts
 from pipeline.stages.train import resume as state
 from pipeline.stages.train.resume import TrainingState, TrialLog, discard_old, state_key
@@ -59,7 +60,7 @@ def checkpoints(parsed: Layout, configs: dict[str, Config]) -> Callable[..., lis
     def run(changes: dict[str, object], resume: Checkpoint | None = None) -> list[Checkpoint]:
         config = with_values(configs["tiny"], changes)
         results = parsed.results("tiny")
-        split.run(parsed, config, results)
+        split.run(ExperimentContext(parsed, config, results))
         parts = load_parts(parsed.parsed("bundled", "tiny"), results)
         watched = {"train": parts.train, "valid": parts.valid}
         return list(training.train(config, parts.train, watched, parts.statistics, resume))

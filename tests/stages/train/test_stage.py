@@ -22,6 +22,7 @@ from pipeline.search import engines, strategies
 from pipeline.search.trials import Attempt, Outcome, configured
 from pipeline.stages import split
 from pipeline.stages.shared import trained
+from pipeline.stages.shared.context import ExperimentContext
 from pipeline.stages.shared.parts import load_parts
 from pipeline.stages.train import resume, stage, trials
 from pipeline.stages.train.resume import TrialLog
@@ -39,8 +40,8 @@ def run(parsed: Layout, configs: dict[str, Config]) -> Run:
     def run(experiment: str = "tiny", changes: Mapping[str, object] | None = None) -> tuple[Config, Results]:
         config = with_values(configs[experiment], changes or {})
         results = parsed.results(experiment)
-        split.run(parsed, config, results)
-        stage.run(parsed, config, results)
+        split.run(ExperimentContext(parsed, config, results))
+        stage.run(ExperimentContext(parsed, config, results))
         return config, results
 
     return run
@@ -153,8 +154,8 @@ def test_a_search_trains_its_best_trial(run: Run, parsed: Layout) -> None:
     best = trials[accuracies.index(max(accuracies))]
     # The parameters are those of that configuration trained alone.
     alone = Results(parsed.root / "alone")
-    split.run(parsed, best, alone)
-    stage.run(parsed, best, alone)
+    split.run(ExperimentContext(parsed, best, alone))
+    stage.run(ExperimentContext(parsed, best, alone))
     assert alone.parameters.read_bytes() == results.parameters.read_bytes()
     assert alone.history.read_bytes() == results.history.read_bytes()
     assert max(accuracies) == float(read_csv(results.history)[-1]["valid_accuracy"])
