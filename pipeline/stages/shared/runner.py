@@ -101,9 +101,14 @@ def run_stage(layout: Layout, stage: str, options: Options) -> None:
         inputs = module.inputs(context)
         for path in inputs:
             if not path.exists():
-                raise PipelineError(
-                    f"{path} is missing: an earlier stage makes it."
-                    f" Let DVC run what is needed: dvc repro {name}"
-                )
+                raise PipelineError(f"{path} is missing: an earlier stage makes it. {_remedy(context, name)}")
         with unchanged(name, inputs):
             module.run(context)
+
+
+def _remedy(context: Context | DatasetContext | ExperimentContext, stage: str) -> str:
+    """What to do where an input is missing."""
+    if isinstance(context, DatasetContext):
+        # The source may be another one than DVC's.
+        return f"Run: pipeline fetch {context.dataset.name} --source {context.source}"
+    return f"Let DVC run what is needed: dvc repro {stage}"
