@@ -123,7 +123,7 @@ def test_the_example_of_a_command_can_be_meant(
 def test_the_engine_of_a_search_is_a_flag_of_train(
     cli: Run, monkeypatch: pytest.MonkeyPatch, flag: list[str], *, before: bool
 ) -> None:
-    # Put back afterwards: the flag sets it for good.
+    # The flag goes before what the environment says, and is not left in it.
     monkeypatch.setenv("PIPELINE_ENGINE", "local")
     monkeypatch.delenv("DASK_SCHEDULER_ADDRESS", raising=False)
     assert cli("split", "tiny_grid").code == 0
@@ -132,6 +132,7 @@ def test_the_engine_of_a_search_is_a_flag_of_train(
     assert (ended.code, "set DASK_SCHEDULER_ADDRESS to where" in said(ended)) == (2, True)
     ended = cli("train", "experiment=tiny_grid", *flag)
     assert (ended.code, "set DASK_SCHEDULER_ADDRESS to where" in ended.err) == (2, True)
+    assert os.environ["PIPELINE_ENGINE"] == "local"
 
 
 @pytest.mark.parametrize(
@@ -466,6 +467,22 @@ def test_a_reader_that_has_gone(checkout: Layout) -> None:
         assert not ended.stderr
 
 
+def test_a_reader_that_goes_while_hydra_tells(checkout: Layout) -> None:
+    del checkout
+    with subprocess.Popen(
+        [sys.executable, "-m", "pipeline", "train", "--info"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+
+
 @pytest.mark.parametrize(("number", "said"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")])
 def test_a_signal_that_others_make_an_error_of_is_told_as_a_signal(
     composed: Layout, cli: Run, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, said: str
@@ -684,6 +701,27 @@ def test_showing_the_configuration(parsed: Layout, cli: Run) -> None:
     assert not (parsed.root / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("model.activation=nope", "activation=nope: unknown; one of identity, "),
+        ("split.name=nope", "split.name=nope: unknown; one of "),
+        ("seed=-1", "seed=-1: expected 0 <= seed"),
+        ("optimizer.momentum=0.5", "optimizer.momentum: the chosen optimizer has no such"),
+        ("dataset=kmnist", "source=bundled: kmnist has no such source"),
+    ],
+)
+@pytest.mark.parametrize("flags", [["--cfg", "job"], ["--cfg=job"], ["-c", "all", "--resolve"]])
+def test_what_the_run_would_refuse_is_not_shown(
+    checkout: Layout, cli: Run, flags: list[str], override: str, expected: str
+) -> None:
+    ended = cli("train", *flags, "experiment=tiny", override)
+    assert (ended.code, ended.out) == (2, "")
+    assert said(ended).startswith(expected)
+    assert said(cli("train", "experiment=tiny", override)) == said(ended)
+    assert not (checkout.root / "runs").exists()
+
+
 def test_showing_what_can_be_chosen(checkout: Layout, cli: Run) -> None:
     ended = cli("train", "--choices")
     assert (ended.code, ended.err) == (0, "")
@@ -693,6 +731,79 @@ def test_showing_what_can_be_chosen(checkout: Layout, cli: Run) -> None:
     assert "pipeline train experiment=mnist_two_layer optimizer.learning_rate=0.2" in ended.out
     assert "--multirun" in cli("train", "--hydra-help").out
     assert "optimizer/sgd" in cli("train", "--info", "defaults").out
+
+
+# The source, where none is given: that of params.yaml
+
+BUNDLED, OFFICIAL = (
+    f"source: {source}, as in params.yaml ({{}}{other} for the other)\n"
+    for source, other in (("bundled", "official"), ("official", "bundled"))
+)
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("flags", [[], ["-m"]])
+def test_training_by_overrides_follows_params(parsed: Layout, cli: Run, flags: list[str]) -> None:
+    for selected in ("bundled", "official"):
+        parsed.params.write_text(parsed.params.read_text().replace("source: bundled", f"source: {selected}"))
+        ended = cli("train", *flags, "experiment=tiny")
+        assert ended.code == 0, ended.err
+        line = {"bundled": BUNDLED, "official": OFFICIAL}[selected].format("source=")
+        assert ended.err.count(line) == 1
+        (run,) = runs(parsed)
+        assert read_config(run / "config.yaml").source == selected
+        shutil.rmtree(parsed.root / "runs")
+    # Given, it is followed and not told.
+    ended = cli("train", *flags, "experiment=tiny", "source=bundled")
+    assert "as in params.yaml" not in ended.err
+    (run,) = runs(parsed)
+    assert read_config(run / "config.yaml").source == "bundled"
+    assert OmegaConf.create(cli("train", "--cfg", "job").out).source == "official"
+
+
+def test_fetching_parsing_and_showing_follow_params(
+    parsed: Layout, cli: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed.params.write_text(parsed.params.read_text().replace("source: bundled", "source: official"))
+    asked: list[str] = []
+    parsed.raw("official", "tiny").mkdir(parents=True)
+    for stage in ("fetch", "parse"):
+        monkeypatch.setattr(f"pipeline.stages.{stage}.run", lambda context: asked.append(context.source))
+        ended = cli(stage, "tiny")
+        assert (ended.code, ended.err) == (0, OFFICIAL.format("--source "))
+        assert cli("fetch", "tiny", "--source", "bundled").err == ""
+    assert asked == ["official", "bundled"] * 2
+    ended = cli("show", "--dataset", "tiny")
+    assert (ended.code, ended.err) == (0, OFFICIAL.format("--source "))
+    assert ended.out.startswith("a few digits, ")
+    ended = cli("show", "--dataset", "tiny", "--source", "bundled")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.startswith("a few drawn digits (not MNIST), ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["tiny", "--source", "bundled", "format=cifar10", "licence=x"],
+        ["--source", "bundled", "tiny", "format=cifar10", "licence=x"],
+        ["tiny", "format=cifar10", "licence=x", "--source", "bundled"],
+        ["tiny", "format=cifar10", "--source=bundled", "licence=x"],
+    ],
+)
+def test_overrides_of_a_data_set_stand_anywhere(
+    checkout: Layout, cli: Run, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    del checkout
+    fetched: list[Any] = []
+    monkeypatch.setattr("pipeline.stages.fetch.run", fetched.append)
+    ended = cli("fetch", *arguments)
+    assert ended.code == 0, ended.err
+    assert [(each.source, each.dataset.format, each.dataset.licence) for each in fetched] == [
+        ("bundled", "cifar10", "x")
+    ]
+    ended = cli("fetch", *arguments, "--nonsense")
+    assert ended.code == 2
+    assert "unrecognized arguments: --nonsense" in ended.err
 
 
 # Speed of the first word

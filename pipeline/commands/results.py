@@ -62,7 +62,7 @@ def over_seeds(layout: Layout, count: int) -> str:
     missing = [path for path in paths if not path.is_file()]
     if missing:
         raise PipelineError(f"{missing[0]} is missing: not every experiment has been run; run: dvc repro")
-    summaries = [results.read_summary(path) for path in paths]
+    summaries = [results.read_summary(path, path.stem) for path in paths]
     configs = [read_config(layout.results(summary.experiment).config) for summary in summaries]
     repeated = [config for config in configs if not config.search.space and config.random != "legacy"]
     table: list[published.Row] = []
@@ -84,4 +84,4 @@ def _rerun(layout: Layout, config: "Config") -> dict[str, float]:
         context = ExperimentContext(layout, config, Results(Path(folder)))
         for stage in (split, train, evaluate):
             stage.run(context)
-        return results.read_summary(context.results.summary).figures
+        return results.read_summary(context.results.summary, config.name).figures

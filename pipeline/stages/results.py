@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pipeline.config.build import build
+from pipeline.config.checks import require
 from pipeline.config.compose import read_params
 from pipeline.core.errors import ConfigError, FormatError
 from pipeline.core.files.atomic import remove, write_text
@@ -28,21 +29,23 @@ def run(context: Context) -> None:
         # DVC compares the whole folder, which a fresh clone has without it.
         if path not in paths:
             remove(path)
-    summaries = [read_summary(path) for path in paths]
+    summaries = [read_summary(path, path.stem) for path in paths]
     table = [row for summary in summaries for row in published.rows(summary)]
     write_text(layout.results_table, published.as_markdown(table, summaries))
     write_json(layout.results_data, published.as_json(table, summaries))
 
 
-def read_summary(path: Path) -> published.Summary:
+def read_summary(path: Path, experiment: str) -> published.Summary:
     """What evaluate wrote of an experiment for the table.
 
     Raises:
         FormatError: it is something else.
     """
     try:
-        return build(published.Summary, read_json(path))
+        summary = build(published.Summary, read_json(path))
+        require(summary.experiment == experiment, "experiment", summary.experiment, experiment)
     except ConfigError as error:
         raise FormatError(
-            f"{path}: {error}; make it again: dvc repro --force --single-item evaluate@{path.stem}"
+            f"{path}: {error}; make it again: dvc repro --force --single-item evaluate@{experiment}"
         ) from None
+    return summary
