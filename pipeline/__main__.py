@@ -137,9 +137,10 @@ def _run(given: list[str]) -> int:
         given = ["train", *given, *(["--engine", engine] if engine else [])]
     parser = _parser(next((argument for argument in given if not argument.startswith("-")), None))
     options, left = parser.parse_known_args(given)
-    if left and hasattr(options, "overrides") and not any(argument.startswith("-") for argument in left):
+    if hasattr(options, "overrides"):
         # argparse does not take KEY=VALUE after an option.
-        options.overrides, left = [*options.overrides, *left], []
+        options.overrides += [argument for argument in left if not argument.startswith("-")]
+        left = [argument for argument in left if argument.startswith("-")]
     if left:
         parser.error(f"unrecognized arguments: {' '.join(left)}")
     if options.command is None:

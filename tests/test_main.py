@@ -707,7 +707,7 @@ def test_showing_the_configuration(parsed: Layout, cli: Run) -> None:
         ("model.activation=nope", "activation=nope: unknown; one of identity, "),
         ("split.name=nope", "split.name=nope: unknown; one of "),
         ("seed=-1", "seed=-1: expected 0 <= seed"),
-        ("optimizer.momentum=0.5", "optimizer.momentum: the chosen optimizer has no such"),
+        ("optimizer.momentum=0.5", "optimizer.momentum: the choice made for optimizer has no such key"),
         ("dataset=kmnist", "source=bundled: kmnist has no such source"),
     ],
 )

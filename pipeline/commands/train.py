@@ -183,15 +183,16 @@ def _check_overrides(layout: Layout, arguments: Sequence[str]) -> None:
         # Each job of a sweep is composed by itself.
         return
     from pipeline.config.compose import compose  # not needed for --help
+    from pipeline.core import runtime
 
     names = [argument for argument in arguments if re.fullmatch(r"[\w-]+", argument)]
     if names and not flags:
         raise UsageError(f"{names[0]}: beside overrides an experiment is given as experiment={names[0]}")
     config = compose(layout.conf, _overrides(arguments) if flags else arguments, from_environment=True)
-    if "--cfg" in flags or "-c" in flags:
-        from pipeline.stages.compose import check_names  # NumPy comes with it, and nothing is run
+    runtime.activate(config.runtime.name)
+    from pipeline.stages.compose import check_names  # NumPy comes after the runtime
 
-        check_names(config)
+    check_names(config)
 
 
 @contextlib.contextmanager
