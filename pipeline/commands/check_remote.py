@@ -64,7 +64,7 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
         for name, fault in faults.items():
             write(f"{paths.get(name, 'of another commit')}: {name} is {fault}")
         if options.repair:
-            _remove(objects, {name for name in faults if name in names} | _with(faults, lists))
+            _remove(objects, {name for name in faults if name in names} | _lists_with(faults, lists))
     if len(there) > len(names):
         # They may also be of one that is under way: so they stay.
         count = len(there) - len(names)
@@ -81,7 +81,7 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
         write(f"{len(names)} of {len(names)} objects are as they should be")
 
 
-def _with(faults: Collection[str], lists: Mapping[str, Collection[str]]) -> set[str]:
+def _lists_with(faults: Collection[str], lists: Mapping[str, Collection[str]]) -> set[str]:
     """The folders' lists that name something faulty: while they stay, DVC takes their files for there."""
     return {name for name, members in lists.items() if any(member in faults for member in members)}
 

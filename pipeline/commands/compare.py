@@ -201,7 +201,7 @@ def _print(report: dict[str, Any], picture: Path | None) -> None:
     write()
     write(_verdict(report))
     if picture is not None:
-        write(f"{picture}: {_shown(report['disagreements'])}")
+        write(f"{picture}: {_describe_choice(report['disagreements'])}")
 
 
 def _verdict(report: dict[str, Any]) -> str:
@@ -216,7 +216,7 @@ def _verdict(report: dict[str, Any]) -> str:
     return f"{head}\n{better} recognises more, but equally good ones may well differ as much by chance."
 
 
-def _shown(count: int) -> str:
+def _describe_choice(count: int) -> str:
     if count == 0:
         return "they agree on every image"
     if count <= _MOST_SHOWN:
@@ -245,6 +245,6 @@ def _draw(
         (probabilities[0][shown, predicted[0]], probabilities[1][shown, predicted[1]]),
         data.classes,
         title=", ".join(f"{name.upper()} {short_name(Path(report[name]['parameters']))}" for name in "ab"),
-        subtitle=f"{data.title}, {report['part']} part · {_shown(len(found.disagreements))}",
+        subtitle=f"{data.title}, {report['part']} part · {_describe_choice(len(found.disagreements))}",
     )
     write_bytes(path, style.to_png(figure))

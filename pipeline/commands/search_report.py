@@ -121,20 +121,24 @@ def effects(name: str, axis: "Axis", tried: "Sequence[Tried]") -> list[Effect]:
     """What each value of an axis, or each part of its range, makes of the trials."""
     if isinstance(axis, list):
         groups = [
-            (_told(value), [each for each in tried if each.trial.values[name] == value]) for value in axis
+            (_format_value(value), [each for each in tried if each.trial.values[name] == value])
+            for value in axis
         ]
         return [_effect(text, group) for text, group in groups]
     values = sorted({each.trial.values[name] for each in tried})
     if len(values) <= _MOST_VALUES:
         return [
-            _effect(_told(value), [each for each in tried if each.trial.values[name] == value])
+            _effect(_format_value(value), [each for each in tried if each.trial.values[name] == value])
             for value in values
         ]
     ordered = sorted(tried, key=lambda each: each.trial.values[name])
     ends = [round(part * len(ordered) / _PARTS) for part in range(_PARTS + 1)]
     parts = [ordered[start:stop] for start, stop in itertools.pairwise(ends)]
     return [
-        _effect(f"{_told(part[0].trial.values[name])} to {_told(part[-1].trial.values[name])}", part)
+        _effect(
+            f"{_format_value(part[0].trial.values[name])} to {_format_value(part[-1].trial.values[name])}",
+            part,
+        )
         for part in parts
     ]
 
@@ -151,7 +155,7 @@ def _best_rows(config: "Config", ranked: "Sequence[Tried]") -> list[list[str]]:
     halving = any(each.trial.epochs is not None for each in ranked)
     rows = [["trial", "valid accuracy", *config.search.axes(), *(["epochs"] if halving else [])]]
     for each in ranked[:_BEST]:
-        values = [_told(value) for value in each.trial.values.values()]
+        values = [_format_value(value) for value in each.trial.values.values()]
         epochs = [str(each.trial.epochs or "all")] if halving else []
         rows.append([str(each.trial.number), _percent(each.outcome.valid_accuracy), *values, *epochs])
     return rows
@@ -182,7 +186,7 @@ def _as_json(
     }
 
 
-def _told(value: object) -> str:
+def _format_value(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -67,7 +67,7 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
         say_source(source)
     data = Data(layout, dataset, source)
     part = data.images(options.part)
-    chosen = _chosen(options.index, options.count, len(part), f"{options.part} part of {data.title}")
+    chosen = _choose_images(options.index, options.count, len(part), f"{options.part} part of {data.title}")
     labels = np.asarray(part.labels)
     shape = " × ".join(map(str, data.image_shape[:2])) + (" grey" if data.image_shape[2] == 1 else " colour")
     write(f"{data.title}, {options.part} part: {len(part):,} images of {shape} pixels")
@@ -82,10 +82,10 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
     if options.picture is not None:
         _draw(options.picture, data, options.part, part, chosen)
         write()
-        write(f"{options.picture}: {_described(chosen)}")
+        write(f"{options.picture}: {_describe_places(chosen)}")
 
 
-def _chosen(index: Sequence[int] | None, count: int | None, total: int, where: str) -> list[int]:
+def _choose_images(index: Sequence[int] | None, count: int | None, total: int, where: str) -> list[int]:
     """The places of the images that --index and --count ask for."""
     for place in index or ():
         if not 0 <= place < total:
@@ -159,7 +159,7 @@ def _image_lines(chosen: Sequence[int], labels: "NDArray[Any]", classes: Sequenc
     return table([["image", "class"], *([str(place), classes[labels[place]]] for place in chosen)], left=(1,))
 
 
-def _described(chosen: Sequence[int]) -> str:
+def _describe_places(chosen: Sequence[int]) -> str:
     if len(chosen) == 1:
         return f"image {chosen[0]}"
     if list(chosen) == list(range(chosen[0], chosen[-1] + 1)):
@@ -176,6 +176,6 @@ def _draw(path: Path, data: "Data", name: str, part: "LabelledImages", chosen: S
         part.labels[chosen],
         data.classes,
         title=data.title,
-        subtitle=f"{name} part, {_described(chosen)}",
+        subtitle=f"{name} part, {_describe_places(chosen)}",
     )
     write_bytes(path, style.to_png(figure))

@@ -69,7 +69,10 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
         say(f"verifying commit {clone.commit[:_SHOWN_COMMIT]} in {clone.root}")
         changed = rerun.git(layout.root, "status", "--porcelain").splitlines()
         if changed:
-            say(f"uncommitted changes are not part of it: {_counted(len(changed), 'file')}, see git status")
+            say(
+                f"uncommitted changes are not part of it: {_format_count(len(changed), 'file')},"
+                " see git status"
+            )
         clone.doubts("portable")
         committed = read_lock(_lock_text(clone), "the committed dvc.lock")
         stages = clone.stages()
@@ -84,7 +87,7 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
         report = compare(
             committed,
             fresh,
-            edited=_edited(clone, fresh),
+            edited=_find_edited(clone, fresh),
             may_differ=_free_stages(fresh, reasons),
             chosen={*ran, *targets} if targets else None,
             existing=stages,
@@ -97,7 +100,7 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
         raise PipelineError(failure)
 
 
-def _counted(count: int, noun: str) -> str:
+def _format_count(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
@@ -150,7 +153,7 @@ def _free_stages(fresh: "Lock", reasons: Mapping[str, Sequence[str]]) -> set[str
     return numeric_stages(fresh, reasons)
 
 
-def _edited(clone: "Clone", fresh: "Lock") -> list[str]:
+def _find_edited(clone: "Clone", fresh: "Lock") -> list[str]:
     """Outputs in git that the run made with other bytes."""
     from pipeline.repro.clone import git
 
@@ -197,7 +200,7 @@ def _failure(layout: Layout, clone: "Clone", report: "Report") -> str:
         shown = ", ".join(list(changed)[:_MOST_EXPLAINED])
         more = f" and {len(changed) - _MOST_EXPLAINED} more" if len(changed) > _MOST_EXPLAINED else ""
         lines.append(
-            f"dvc.lock is not of this commit's code: {_counted(len(report.outdated), 'stage')} saw other"
+            f"dvc.lock is not of this commit's code: {_format_count(len(report.outdated), 'stage')} saw other"
             f" contents of {shown}{more}.\nRun dvc repro and commit dvc.lock."
         )
     return "\n".join(lines)

@@ -68,7 +68,9 @@ def _check_part(
     shape = _check_images(idx.read_header(images_file), images_file, part, expected)
     header = idx.read_header(labels_file)
     if header.dtype != np.uint8 or len(header.shape) != 1:
-        raise FormatError(f"{labels_file}: expected labels as uint8 (count,), found {_shown(header)}")
+        raise FormatError(
+            f"{labels_file}: expected labels as uint8 (count,), found {_describe_header(header)}"
+        )
     if header.shape[0] != shape[0]:
         raise FormatError(
             f"{labels_file}: expected {shape[0]:,} labels for the images of {images_file.name}, "
@@ -88,7 +90,9 @@ def _check_images(
     shapes = [(height, width, channels)] + [(height, width)] * (channels == 1)
     if header.dtype != np.uint8 or header.shape[1:] not in shapes:
         axes = ", ".join(map(str, shapes[-1]))
-        raise FormatError(f"{path}: expected images as uint8 (count, {axes}), found {_shown(header)}")
+        raise FormatError(
+            f"{path}: expected images as uint8 (count, {axes}), found {_describe_header(header)}"
+        )
     count, wanted = header.shape[0], expected.count(part)
     if count == 0 or wanted not in (None, count):
         amount = "some" if wanted is None else f"{wanted:,}"
@@ -105,7 +109,7 @@ def _check_labels(labels: Array, path: Path, class_count: int) -> None:
         )
 
 
-def _shown(header: idx.Header) -> str:
+def _describe_header(header: idx.Header) -> str:
     return f"{header.dtype} {header.shape}"
 
 

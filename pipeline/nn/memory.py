@@ -64,13 +64,15 @@ def check(config: Config) -> int:
             "training.steps": config.training.steps,
             "training.epochs": config.training.epochs,
         }
-        shares = ", ".join(f"{_shown(needed[key])} for {key}={shorten(str(values[key]))}" for key in needed)
+        shares = ", ".join(
+            f"{_format_size(needed[key])} for {key}={shorten(str(values[key]))}" for key in needed
+        )
         raise ConfigError(
-            f"training needs up to {_shown(total)} of memory, and this machine has {_shown(available)}:"
-            f" {shares}"
+            f"training needs up to {_format_size(total)} of memory, and this machine has"
+            f" {_format_size(available)}: {shares}"
         )
     return total
 
 
-def _shown(count: int) -> str:
+def _format_size(count: int) -> str:
     return f"{count / 1e9:,.1f} GB" if count >= 1e9 else f"{count / 1e6:,.1f} MB"

@@ -155,7 +155,7 @@ class _Run:
         blocks = SAMPLERS[settings.sampling](self.random, len(examples), settings.batch_size, count)
         # A run that diverges ends below, with an explanation; NumPy's warnings would only repeat it.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            for labels in self._loaded(blocks):
+            for labels in self._load_batches(blocks):
                 rate = self.learning_rate(epoch, step)
                 step += 1
                 loss = gradient(workspace, labels, rate if self.optimizer.scaled else 1.0)
@@ -163,13 +163,13 @@ class _Run:
                 if settings.step_loss == "after":
                     loss = workspace.mean_loss(labels)
                 if not math.isfinite(loss):
-                    raise self._diverged(epoch + 1, step, f"the loss is {loss}")
+                    raise self._divergence_error(epoch + 1, step, f"the loss is {loss}")
                 self.step_losses[step - 1] = loss
         # No loss of this epoch has seen what the last update did.
         if not all(
             math.isfinite(extreme.reduce(workspace.parameters)) for extreme in (np.minimum, np.maximum)
         ):
-            raise self._diverged(epoch + 1, step, "a parameter is not finite")
+            raise self._divergence_error(epoch + 1, step, "a parameter is not finite")
         return step
 
     def _update(self, rate: float, step: int) -> None:
@@ -183,7 +183,7 @@ class _Run:
         else:
             self.team.together(*parts)
 
-    def _loaded(self, blocks: Iterator[Integers]) -> Iterator[Integers]:
+    def _load_batches(self, blocks: Iterator[Integers]) -> Iterator[Integers]:
         """Labels of each batch, whose images are the inputs then."""
         workspace, load, pixels = self.workspace, self.loader.load, self.examples.pixels
         batches = self._batches(blocks)
@@ -211,7 +211,7 @@ class _Run:
                 chosen = self.examples.indices.take(block[start : start + LOOKUP_STEPS])
                 yield from zip(chosen, self.labels.take(chosen), strict=True)
 
-    def _diverged(self, epoch: int, step: int, found: str) -> DivergenceError:
+    def _divergence_error(self, epoch: int, step: int, found: str) -> DivergenceError:
         """The error for epoch and step numbers from 1."""
         return DivergenceError(
             f"{self.config.name} diverged in epoch {epoch} at step {step}: {found} with learning rate"
@@ -229,7 +229,7 @@ class _Run:
             if len(part):
                 found = self.evaluator.evaluate(self.workspace.parameters, part)
                 if epoch and not math.isfinite(found.loss):
-                    raise self._diverged(epoch, step, f"the {name} loss is {found.loss}")
+                    raise self._divergence_error(epoch, step, f"the {name} loss is {found.loss}")
                 row |= {f"{name}_loss": found.loss, f"{name}_accuracy": found.accuracy}
         return row
 
@@ -243,7 +243,7 @@ class _Run:
     def checkpoint(self, epoch: int, step: int, history: tuple[Row, ...], best: Best | None) -> Checkpoint:
         stopping = self.config.training.early_stopping
         if stopping.monitor is not None:
-            best = self._better(history[-1], best)
+            best = self._update_best(history[-1], best)
         waited = 0 if best is None else epoch - best.epoch
         return Checkpoint(
             epoch=epoch,
@@ -257,7 +257,7 @@ class _Run:
             finished=step >= self.steps or waited >= stopping.patience,
         )
 
-    def _better(self, row: Row, best: Best | None) -> Best:
+    def _update_best(self, row: Row, best: Best | None) -> Best:
         stopping = self.config.training.early_stopping
         value = row[str(stopping.monitor)]
         if best is not None:

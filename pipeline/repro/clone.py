@@ -188,7 +188,7 @@ def reproduce(
     last: deque[str] = deque(maxlen=_TOLD_LINES)
     with (
         log.open("w", encoding="utf-8") as copy,
-        _ended(
+        _end_at_exit(
             # In a group of its own, so that all of it can be ended.
             subprocess.Popen(  # noqa: S603  (dvc, on a clone of this very repository)
                 command,
@@ -222,7 +222,7 @@ def reproduce(
 
 
 @contextlib.contextmanager
-def _ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+def _end_at_exit(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
     """A process that is over, with all that it started, when the block is."""
     try:
         yield process

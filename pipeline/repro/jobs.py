@@ -128,40 +128,51 @@ def jobs_of(graph: Graph, wide: Collection[str] = ()) -> list[Job]:
     """
     order = serial_order(graph)
     waits = _without_detours(graph, order)
-    followers: dict[str, list[str]] = {stage: [] for stage in order}
+    jobs: list[list[str]] = []
+    job_of: dict[str, list[str]] = {}
     for stage in order:
-        for before in waits[stage]:
-            followers[before].append(stage)
-    jobs: dict[str, list[str]] = {}  # by each of their stages
-    for stage in order:
-        only = waits[stage] if len(waits[stage]) == 1 else []
-        joined = [one for one in only if sum(len(waits[each]) == 1 for each in followers[one]) == 1]
-        if not only:
-            joined = [one for one in waits[stage] if not waits[one] and followers[one] == [stage]]
-        is_alone = len(joined) != 1 or stage in wide or joined[0] in wide
-        jobs[stage] = [stage] if is_alone else jobs[joined[0]]
-        if not is_alone:
-            jobs[stage].append(stage)
-    return [
-        Job(
-            tuple(job),
-            frozenset(jobs[one][-1] for each in job for one in waits[each] if jobs[one] is not job),
-            is_wide=stage in wide,
-        )
-        for stage, job in jobs.items()
-        if job[-1] == stage
-    ]
+        before = _stage_to_join(stage, waits)
+        if before is None or stage in wide or before in wide:
+            job_of[stage] = []
+            jobs.append(job_of[stage])
+        else:
+            job_of[stage] = job_of[before]
+        job_of[stage].append(stage)
+    # By their last stages, as the order of the stages has it.
+    jobs.sort(key=lambda job: order.index(job[-1]))
+    result = []
+    for job in jobs:
+        needed = {before for stage in job for before in waits[stage]} - set(job)
+        after = frozenset(job_of[stage][-1] for stage in needed)
+        result.append(Job(tuple(job), after, is_wide=job[-1] in wide))
+    return result
+
+
+def _stage_to_join(stage: str, waits: Graph) -> str | None:
+    """The stage whose job `stage` joins, for it could not run beside it anyway; None for none."""
+
+    def followers(before: str) -> list[str]:
+        return [other for other, needs in waits.items() if before in needs]
+
+    if len(waits[stage]) == 1:
+        (before,) = waits[stage]
+        # Others that wait for nothing else would join it with the same right.
+        rivals = [other for other in followers(before) if len(waits[other]) == 1]
+        return before if rivals == [stage] else None
+    firsts = [before for before in waits[stage] if not waits[before] and followers(before) == [stage]]
+    return firsts[0] if len(firsts) == 1 else None
 
 
 def _without_detours(graph: Graph, order: Sequence[str]) -> dict[str, list[str]]:
     """For each stage those that it waits for, less those that another of them waits for itself."""
-    before: dict[str, set[str]] = {}
+    all_before: dict[str, set[str]] = {}
+    direct: dict[str, list[str]] = {}
     for stage in order:
-        before[stage] = set(graph[stage]).union(*(before[one] for one in graph[stage]))
-    return {
-        stage: [one for one in graph[stage] if not any(one in before[other] for other in graph[stage])]
-        for stage in order
-    }
+        needs = graph[stage]
+        by_detour = set[str]().union(*(all_before[before] for before in needs))
+        all_before[stage] = by_detour | set(needs)
+        direct[stage] = [before for before in needs if before not in by_detour]
+    return direct
 
 
 def run(

@@ -125,7 +125,8 @@ def foreseen(config: Config) -> Iterator[Config]:
     """
     search = config.search
     if search.name == "optuna":
-        needed_number(search, "trials"), needed_number(search, "batch")
+        for setting in ("trials", "batch"):
+            needed_number(search, setting)
         for key, axis in axes_of(search).items():
             ends = axis if isinstance(axis, list) else [axis.draw(0.0), axis.draw(math.nextafter(1, 0))]
             yield from (configured(config, {key: value}) for value in ends)

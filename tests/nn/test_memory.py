@@ -149,7 +149,7 @@ def test_no_more_trials_run_side_by_side_than_there_is_memory_for(
 ) -> None:
     monkeypatch.setenv(task_module.WORKERS_VARIABLE, "4")
     monkeypatch.setattr(runtime, "memory_bytes", lambda: room * 1000 + 999)
-    assert task_module._side_by_side(1000) == workers
+    assert task_module._count_side_by_side(1000) == workers
 
 
 def test_a_trial_keeps_one_checkpoint_and_not_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,12 +186,12 @@ def choose_data(layout: Layout, pickles: Sequence[Pickle], dataset: str | None, 
         UsageError: neither says which, the configurations disagree, or there is no such data set or source.
     """
     configs = [pickled.config for pickled in pickles if pickled.config is not None]
-    dataset = dataset or _agreed("--dataset", [config.dataset.name for config in configs])
+    dataset = dataset or _agree("--dataset", [config.dataset.name for config in configs])
     if dataset is None:
         raise UsageError(
             f"{pickles[0].path}: {pickles[0].doubt}; say which data set it is for: --dataset mnist"
         )
-    source = source or _agreed("--source", [config.source for config in configs]) or "bundled"
+    source = source or _agree("--source", [config.source for config in configs]) or "bundled"
     data = Data(layout, read_dataset(layout.conf, dataset), source)
     data.dataset.source(source)
     for pickled in pickles:
@@ -205,7 +205,7 @@ def choose_data(layout: Layout, pickles: Sequence[Pickle], dataset: str | None, 
     return data
 
 
-def _agreed(option: str, values: Sequence[str]) -> str | None:
+def _agree(option: str, values: Sequence[str]) -> str | None:
     if len(set(values)) > 1:
         raise UsageError(
             f"the pickles were trained on {' and on '.join(values)}: say which to use with {option}"

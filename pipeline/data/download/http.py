@@ -131,7 +131,7 @@ class Answer:
         """
         # Undecoded: a server that labels a .gz file as gzip-encoded means the file as it is. Just what there
         # is: a read that insists on `most` bytes would wait for a trickle without end.
-        return _told(
+        return _call_mirror(
             self._aside,
             lambda: self._response.raw.read1(most, decode_content=False) or b"",
             self._limits.read_timeout_seconds,
@@ -237,7 +237,7 @@ def exchange(
 
     try:
         wait_seconds = limits.connect_timeout_seconds + limits.read_timeout_seconds
-        yield Answer(_told(aside, send, wait_seconds, limits), aside, limits)
+        yield Answer(_call_mirror(aside, send, wait_seconds, limits), aside, limits)
     finally:
         aside.end(close)
 
@@ -272,7 +272,9 @@ def _redirected(url: str, location: str) -> str:
     return target
 
 
-def _told(aside: _Aside, function: Callable[[], _Result], timeout_seconds: float, limits: Limits) -> _Result:
+def _call_mirror(
+    aside: _Aside, function: Callable[[], _Result], timeout_seconds: float, limits: Limits
+) -> _Result:
     """`function()`, any failure of which is told as a mirror's.
 
     The errors of requests and urllib3 quote the URL, which may hold a secret: nothing of them is repeated.

@@ -95,7 +95,7 @@ def run(
         if suspects and not under_way:
             item, attempts = suspects.popleft()
             under_way[engine.submit(function, item)] = item, attempts
-        while not (suspects or exhausted or _by_itself(under_way)) and len(under_way) < engine.window:
+        while not (suspects or exhausted or _runs_by_itself(under_way)) and len(under_way) < engine.window:
             for item in waiting:
                 under_way[engine.submit(function, item)] = item, None
                 break
@@ -117,7 +117,7 @@ def run(
                 suspects.append((item, ATTEMPTS if left is None else left - 1))
 
 
-def _by_itself(under_way: dict[Any, tuple[Item, int | None]]) -> bool:
+def _runs_by_itself(under_way: dict[Any, tuple[Item, int | None]]) -> bool:
     return any(attempts is not None for _, attempts in under_way.values())
 
 

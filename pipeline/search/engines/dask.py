@@ -38,13 +38,13 @@ class DaskCluster:
         now = time.monotonic()
         if now - self._counted_at > _POLL_SECONDS:
             self._counted_at = now
-            with self._asking():
+            with self._watch_for_loss():
                 self._threads = sum(self._client.nthreads().values())
         return 2 * max(self._threads, 1) + 2
 
     def submit(self, function: Callable[[Any], Any], item: object) -> Any:  # noqa: ANN401  (a Dask future)
         """Hand it to the scheduler."""
-        with self._asking():
+        with self._watch_for_loss():
             future = self._client.submit(function, item, pure=False)
         future.add_done_callback(self._ended.put)
         return future
@@ -59,8 +59,8 @@ class DaskCluster:
         while not self._ended.empty():
             done.append(self._ended.get())
         if lost := next((each for each in done if each.status == "cancelled"), None):
-            raise self._lost(lost.status)
-        with self._asking():
+            raise self._loss_error(lost.status)
+        with self._watch_for_loss():
             return self._outcomes(done)
 
     def _outcomes(self, done: Sequence[Any]) -> list[Ended]:
@@ -85,7 +85,7 @@ class DaskCluster:
             return Ended(future, died=True)
         if isinstance(error, PipelineError):
             raise error
-        raise PipelineError(_unable(error))
+        raise PipelineError(_describe_failed_start(error))
 
     def _next(self) -> Any:  # noqa: ANN401  (a Dask future)
         while True:
@@ -93,23 +93,23 @@ class DaskCluster:
                 return self._ended.get(timeout=_POLL_SECONDS)
             except queue.Empty:
                 if self._client.status != "running":
-                    raise self._lost(self._client.status) from None
+                    raise self._loss_error(self._client.status) from None
 
-    def _lost(self, found: str) -> PipelineError:
+    def _loss_error(self, found: str) -> PipelineError:
         return PipelineError(
             f"the Dask scheduler at {self._address} is lost ({found}). What has ended is kept: start a"
             " scheduler and the same command again"
         )
 
     @contextmanager
-    def _asking(self) -> Iterator[None]:
+    def _watch_for_loss(self) -> Iterator[None]:
         """Every question to the scheduler can be the one in which its loss is found."""
         from distributed.client import ClosedClientError  # an extra
 
         try:
             yield
         except (OSError, CancelledError, ClosedClientError) as error:
-            raise self._lost(_in_a_line(error)) from None
+            raise self._loss_error(_describe_error(error)) from None
 
     def everywhere(self, function: Callable[[], Any]) -> None:
         """Run a function in every worker process; wait for the first one to come.
@@ -124,13 +124,13 @@ class DaskCluster:
                 f"the Dask scheduler at {self._address} has no workers: start some with"
                 f" `pipeline worker {self._address}`"
             ) from None
-        with self._asking():
+        with self._watch_for_loss():
             found = self._client.run(function, on_error="return")
         for error in found.values():
             if isinstance(error, PipelineError):
                 raise error
             if isinstance(error, BaseException):
-                raise PipelineError(_unable(error))
+                raise PipelineError(_describe_failed_start(error))
 
     def __enter__(self) -> Self:
         try:
@@ -156,9 +156,9 @@ class DaskCluster:
         self._client.close(timeout=2)
 
 
-def _unable(error: BaseException) -> str:
-    return f"a Dask worker could not begin: {_in_a_line(error)}"
+def _describe_failed_start(error: BaseException) -> str:
+    return f"a Dask worker could not begin: {_describe_error(error)}"
 
 
-def _in_a_line(error: BaseException) -> str:
+def _describe_error(error: BaseException) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split()) or 'no reason given'}"

@@ -69,11 +69,11 @@ class Processes:
 
     def submit(self, function: Callable[[Any], Any], item: object) -> Future[Any]:
         """Hand it to the next free process."""
-        future: Future[Any] = self._submitted(function, item)
+        future: Future[Any] = self._submit_anew(function, item)
         future.add_done_callback(self._ended.put)
         return future
 
-    def _submitted(self, function: Callable[[Any], Any], item: object) -> Any:  # noqa: ANN401  (loky's own)
+    def _submit_anew(self, function: Callable[[Any], Any], item: object) -> Any:  # noqa: ANN401  (loky's own)
         if self._executor is not None:
             with contextlib.suppress(BrokenProcessPool):
                 return self._executor.submit(function, item)
@@ -89,12 +89,12 @@ class Processes:
 
     def wait(self) -> Sequence[Ended]:
         """Those that have ended; all that were under way if a process died."""
-        ended = [self._how(self._ended.get())]
+        ended = [self._describe_end(self._ended.get())]
         while not self._ended.empty():
-            ended.append(self._how(self._ended.get()))
+            ended.append(self._describe_end(self._ended.get()))
         return ended
 
-    def _how(self, future: Future[Any]) -> Ended:
+    def _describe_end(self, future: Future[Any]) -> Ended:
         error = future.exception()
         if isinstance(error, BrokenProcessPool):
             return Ended(future, died=True)

@@ -58,10 +58,10 @@ class RayCluster:
                     )
                     ready += more
             except self._ray.exceptions.RaySystemError as error:
-                raise self._lost(error) from None
-        return [self._how(reference) for reference in ready]
+                raise self._loss_error(error) from None
+        return [self._describe_end(reference) for reference in ready]
 
-    def _how(self, reference: Any) -> Ended:  # noqa: ANN401  (a Ray reference)
+    def _describe_end(self, reference: Any) -> Ended:  # noqa: ANN401  (a Ray reference)
         errors = self._ray.exceptions
         try:
             return Ended(reference, self._ray.get(reference))
@@ -76,14 +76,14 @@ class RayCluster:
         except errors.RayTaskError as error:
             if isinstance(error.cause, PipelineError):
                 raise error.cause from None
-            raise PipelineError(f"a Ray worker could not begin: {_in_a_line(error.cause)}") from None
+            raise PipelineError(f"a Ray worker could not begin: {_describe_error(error.cause)}") from None
         except (errors.RaySystemError, errors.RuntimeEnvSetupError) as error:
-            raise self._lost(error) from None
+            raise self._loss_error(error) from None
 
-    def _lost(self, error: Exception) -> PipelineError:
+    def _loss_error(self, error: Exception) -> PipelineError:
         return PipelineError(
-            f"the Ray cluster at {self._address} is lost ({_in_a_line(error)}). What has ended is kept: start"
-            " it and the same command again"
+            f"the Ray cluster at {self._address} is lost ({_describe_error(error)}). What has ended is kept:"
+            " start it and the same command again"
         )
 
     def everywhere(self, function: Callable[[], Any]) -> None:
@@ -111,7 +111,7 @@ class RayCluster:
             )
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise PipelineError(
-                f"no Ray cluster answers at {self._address} ({_in_a_line(error)}): see RAY_ADDRESS"
+                f"no Ray cluster answers at {self._address} ({_describe_error(error)}): see RAY_ADDRESS"
             ) from None
         # `engines.run` counts the attempts.
         self._call = ray.remote(max_retries=0, num_cpus=1)(_call)
@@ -128,5 +128,5 @@ def _call(function: Callable[[Any], Any], item: object) -> Any:  # noqa: ANN401 
     return function(item)
 
 
-def _in_a_line(error: object) -> str:
+def _describe_error(error: object) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__

@@ -91,7 +91,7 @@ class TrainingState:
         start = self._clock()
         if start - self._saved_at < _SHARE * self._cost_seconds:
             return
-        write_arrays(self.path, **_packed(checkpoint))
+        write_arrays(self.path, **_pack(checkpoint))
         self._saved_at = self._clock()
         self._cost_seconds = self._saved_at - start
 
@@ -100,7 +100,7 @@ class TrainingState:
         if not self.path.exists():
             return None
         try:
-            return _unpacked(read_arrays(self.path))
+            return _unpack(read_arrays(self.path))
         except (FormatError, KeyError, ValueError, TypeError, AttributeError) as error:
             say(f"{self.path} is damaged ({error}); it is discarded, and training starts anew")
             self.remove()
@@ -111,7 +111,7 @@ class TrainingState:
         _remove(self.path)
 
 
-def _packed(checkpoint: Checkpoint) -> dict[str, Array]:
+def _pack(checkpoint: Checkpoint) -> dict[str, Array]:
     best = checkpoint.best
     facts = {
         "epoch": checkpoint.epoch,
@@ -121,7 +121,7 @@ def _packed(checkpoint: Checkpoint) -> dict[str, Array]:
         "history": [dict(row) for row in checkpoint.history],
         "best": None if best is None else {"epoch": best.epoch, "value": best.value},
     }
-    text = json.dumps(facts, default=_plain).encode()
+    text = json.dumps(facts, default=_plain_value).encode()
     arrays: dict[str, Array] = {
         "facts": np.frombuffer(text, np.uint8),
         "parameters": checkpoint.parameters,
@@ -133,14 +133,14 @@ def _packed(checkpoint: Checkpoint) -> dict[str, Array]:
     return arrays
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401  (whatever JSON does not know)
+def _plain_value(value: Any) -> Any:  # noqa: ANN401  (whatever JSON does not know)
     # The states of random sources hold NumPy arrays and numbers.
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     raise TypeError(f"{type(value).__name__} cannot be saved")
 
 
-def _unpacked(arrays: Mapping[str, Array]) -> Checkpoint:
+def _unpack(arrays: Mapping[str, Array]) -> Checkpoint:
     facts = json.loads(arrays["facts"].tobytes())
     best = facts["best"]
     return Checkpoint(
@@ -187,7 +187,7 @@ class TrialLog:
             self.remove()
             return []
         for line in filter(None, lines):
-            outcome = _outcome(line)
+            outcome = _parse_outcome(line)
             if outcome is None:
                 damaged += 1
             else:
@@ -228,7 +228,7 @@ class TrialLog:
         _remove(self.path)
 
 
-def _outcome(line: bytes) -> Outcome | None:
+def _parse_outcome(line: bytes) -> Outcome | None:
     """The outcome in a line of a log; None for a damaged one."""
     checksum, _, text = line.partition(b" ")
     return None if checksum != b"%08x" % zlib.crc32(text) else Outcome(**json.loads(text))

@@ -55,7 +55,7 @@ class TrialTask:
     def __call__(self, config: Config, trial: Trial) -> float:
         """Train the configuration of a trial; its valid accuracy."""
         self.prepare()
-        parts = load_parts(self._here(self.parsed), Results(self._here(self.results.split).parent))
+        parts = load_parts(self._locate(self.parsed), Results(self._locate(self.results.split).parent))
         # Only early stopping looks at the valid part before the end.
         early = config.training.early_stopping.monitor is not None
         watched = {"valid": parts.valid} if early else {}
@@ -79,7 +79,7 @@ class TrialTask:
             return None
         return TrainingState(self.states.with_name(f"{self.states.name}-{number}.npz"))
 
-    def _here(self, path: Path) -> Path:
+    def _locate(self, path: Path) -> Path:
         return workers.located(path, self.passport.root)
 
 
@@ -129,32 +129,32 @@ class SearchRun:
         total = strategies.planned(self.config.search, self.full_epochs)
         with (
             progress(total, f"{name}: search", "trials") as bar,
-            engines.open_engine(self.engine_name, min(_side_by_side(needed_bytes), total)) as engine,
+            engines.open_engine(self.engine_name, min(_count_side_by_side(needed_bytes), total)) as engine,
         ):
             engine.everywhere(self.task.prepare)
-            told = _SearchProgress(bar, total)
+            shown = _SearchProgress(bar, total)
             outcomes: Sequence[Outcome] | None = None
             with contextlib.suppress(StopIteration):
                 while True:
                     trials = next(rounds) if outcomes is None else rounds.send(outcomes)
                     self._forget(latest.keys() - {trial.number for trial in trials})
-                    self._run_round(trials, engine, told)
+                    self._run_round(trials, engine, shown)
                     outcomes = [self.done[trial.number, trial.epochs] for trial in trials]
                     for trial, outcome in zip(trials, outcomes, strict=True):
                         latest[trial.number] = trial, outcome
         self._forget(latest)
         return [latest[number] for number in sorted(latest)]
 
-    def _run_round(self, trials: Sequence[Trial], engine: Engine, told: "_SearchProgress") -> None:
+    def _run_round(self, trials: Sequence[Trial], engine: Engine, shown: "_SearchProgress") -> None:
         left = [trial for trial in trials if (trial.number, trial.epochs) not in self.done]
-        told.already(
+        shown.count_done(
             [outcome for trial in trials if (outcome := self.done.get((trial.number, trial.epochs)))]
         )
         attempt = Attempt(self.config, self.task)
-        for outcome in engines.run(engine, attempt, left, _died, told.note):
+        for outcome in engines.run(engine, attempt, left, _outcome_of_death, shown.note):
             self.log.append(outcome)
             self.done[outcome.number, outcome.epochs] = outcome
-            told.another(outcome)
+            shown.count_one(outcome)
 
     def _forget(self, numbers: Iterable[int]) -> None:
         """Remove what trials that are in no further round left for it."""
@@ -163,7 +163,7 @@ class SearchRun:
                 state.remove()
 
 
-def _died(trial: Trial) -> Outcome:
+def _outcome_of_death(trial: Trial) -> Outcome:
     return failed(trial, f"its process died, {engines.ATTEMPTS} times by itself (killed, or out of memory)")
 
 
@@ -177,14 +177,14 @@ class _SearchProgress:
         self._start = time.monotonic()
         self.note = bar.note
 
-    def already(self, outcomes: Sequence[Outcome]) -> None:
+    def count_done(self, outcomes: Sequence[Outcome]) -> None:
         """Count trials that an earlier run has done."""
         for outcome in outcomes:
             self._best = max(self._best, outcome.valid_accuracy if not outcome.error else -math.inf)
         if outcomes:
             self._bar.advance(len(outcomes))
 
-    def another(self, outcome: Outcome) -> None:
+    def count_one(self, outcome: Outcome) -> None:
         """Count one more."""
         self._counted += 1
         if outcome.error:
@@ -193,22 +193,22 @@ class _SearchProgress:
             self._best = max(self._best, outcome.valid_accuracy)
         seconds = (time.monotonic() - self._start) / self._counted * (self._total - self._bar.done - 1)
         best = self._best if self._best > -math.inf else "none"
-        self._bar.advance(best=best, left=_duration(seconds))
+        self._bar.advance(best=best, left=_format_duration(seconds))
 
 
-def _duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     """As long as people say it: 40 s, 12 min, 3.5 h."""
     if seconds < 90:  # from here on minutes are easier
         return f"{max(seconds, 0):.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _side_by_side(needed_bytes: int) -> int:
+def _count_side_by_side(needed_bytes: int) -> int:
     """How many trials, of so much memory each, can run on this machine at a time."""
-    return min(_workers() or runtime.processors(), runtime.memory_bytes() // needed_bytes)
+    return min(_read_worker_count() or runtime.processors(), runtime.memory_bytes() // needed_bytes)
 
 
-def _workers() -> int | None:
+def _read_worker_count() -> int | None:
     text = os.environ.get(WORKERS_VARIABLE, "")
     if not text:
         return None
