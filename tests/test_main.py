@@ -138,7 +138,7 @@ def test_the_engine_of_a_search_is_a_flag_of_train(
 @pytest.mark.parametrize(
     ("flag", "told"),
     [
-        (["--engine", "spark"], "--engine spark: no such engine; one of local, dask, ray"),
+        (["--engine", "spark"], "--engine spark: unknown; one of local, dask, ray"),
         (["--engine"], "--engine: name one of local, dask, ray"),
         (["--engine="], "--engine: name one of local, dask, ray"),
     ],
@@ -247,7 +247,7 @@ def test_bad_usage(cli: Run, checkout: Layout, arguments: list[str], expected: s
         (["train", "random=nope", "experiment=tiny"], "random=nope: unknown; one of generator, legacy"),
         (
             ["train", "model.activation=nope", "experiment=tiny"],
-            "activation=nope: unknown; one of identity, ",
+            "model.activation=nope: unknown; one of identity, ",
         ),
     ],
 )

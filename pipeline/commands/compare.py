@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import PipelineError, UsageError
 from pipeline.core.paths import Layout
+from pipeline.core.registry import check_name
 
 if TYPE_CHECKING:
     from pipeline.commands.shared.models import Data, Model
@@ -86,8 +87,8 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
     check_picture(options.picture, [options.first, options.second])
     activations = _pair("--activation", options.activation)
     preprocesses = _pair("--preprocess", options.preprocess)
-    if options.loss is not None and options.loss not in LOSSES:
-        raise UsageError(f"--loss {options.loss}: unknown; one of {', '.join(LOSSES)}")
+    if options.loss is not None:
+        check_name(LOSSES, "--loss", options.loss)
     pickles = [read_pickle(path) for path in (options.first, options.second)]
     data = choose_data(layout, pickles, options.dataset, options.source)
     models = [

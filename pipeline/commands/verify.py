@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.errors import PipelineError, UsageError
 from pipeline.core.paths import Layout
+from pipeline.core.registry import check_name
 
 if TYPE_CHECKING:
     from pipeline.repro.clone import Clone
@@ -122,8 +123,7 @@ def _targets(clone: "Clone", stages: Sequence[str], options: argparse.Namespace)
     experiments = [str(name) for name in read_params(clone.root / "params.yaml").experiments]
     names = list(options.stage)
     for experiment in experiments[:1] if options.quick else options.experiment:
-        if experiment not in experiments:
-            raise UsageError(f"--experiment {experiment}: unknown; one of {', '.join(experiments)}")
+        check_name(experiments, "--experiment", experiment)
         names += [stage for stage in stages if stage.endswith(f"@{experiment}")]
     if options.quick:
         names.append("compose")
@@ -131,7 +131,7 @@ def _targets(clone: "Clone", stages: Sequence[str], options: argparse.Namespace)
     for name in names:
         of_name = [stage for stage in stages if name in {stage, stage.partition("@")[0]}]
         if not of_name:
-            raise UsageError(f"--stage {name}: unknown; one of {', '.join(stages)}")
+            check_name(stages, "--stage", name)
         found |= dict.fromkeys(of_name)
     return list(found)
 

@@ -21,6 +21,7 @@ from pipeline.config.messages import explain, in_one_line
 from pipeline.config.schema import Config, Dataset
 from pipeline.config.space import is_range
 from pipeline.core.errors import ConfigError
+from pipeline.core.registry import check_name
 
 
 def compose(conf: Path, overrides: Sequence[str] = (), *, from_environment: bool = False) -> Config:
@@ -123,8 +124,7 @@ def read_dataset(conf: Path, name: str, overrides: Sequence[str] = ()) -> Datase
     """
     path = conf / "dataset" / f"{name}.yaml"
     if not path.is_file():
-        known = sorted(file.stem for file in (conf / "dataset").glob("*.yaml"))
-        raise ConfigError(f"dataset={name}: unknown; one of {', '.join(known)}")
+        check_name(sorted(file.stem for file in (conf / "dataset").glob("*.yaml")), "dataset", name)
     for override in overrides:
         if "=" not in override:
             raise ConfigError(

@@ -27,6 +27,7 @@ from typing import Any, Final
 
 from pipeline.core import processor, system
 from pipeline.core.errors import ConfigError
+from pipeline.core.registry import check_name
 
 VARIABLE: Final = "PIPELINE_RUNTIME"
 THREADS_VARIABLE: Final = "PIPELINE_THREADS"
@@ -114,8 +115,7 @@ def activate(tier: str | None = None) -> str:
     """
     global _active  # noqa: PLW0603  (the environment is the process's own, and so is what was done to it)
     tier = tier or os.environ.get(VARIABLE) or "portable"
-    if tier not in TIERS:
-        raise ConfigError(f"runtime={tier}: unknown; one of {', '.join(TIERS)}")
+    check_name(TIERS, "runtime", tier)
     if tier == _active:
         return tier
     if "numpy" in sys.modules and _active is not None:

@@ -11,6 +11,7 @@ import numpy as np
 from pipeline.core.errors import ConfigError, FormatError
 from pipeline.core.files.arrays import atomic_npy
 from pipeline.core.files.images import PARTS, Array, LabelledImages, Part, images_path, labels_path
+from pipeline.core.registry import look_up
 from pipeline.data.formats import cifar, idx
 
 _IDX_ROLES: Final = ("train_images", "train_labels", "test_images", "test_labels")
@@ -152,12 +153,9 @@ def check_roles(name: str, roles: Collection[str]) -> None:
     Raises:
         ConfigError: they are not, or there is no such format.
     """
-    if name not in FORMATS:
-        raise ConfigError(f"format={name}: unknown; one of {', '.join(FORMATS)}")
-    if set(roles) != set(ROLES[name]):
-        raise ConfigError(
-            f"format={name}: expected the files {', '.join(ROLES[name])}, found {', '.join(roles)}"
-        )
+    needed = look_up(ROLES, "format", name)
+    if set(roles) != set(needed):
+        raise ConfigError(f"format={name}: expected the files {', '.join(needed)}, found {', '.join(roles)}")
 
 
 def _write_idx(

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from pipeline.core.errors import ConfigError
+from pipeline.core.registry import look_up
 from pipeline.nn.arrays import Integers, Random
 
 
@@ -182,8 +183,6 @@ def split(name: str, train: Integers, test: Integers, settings: SplitSettings, r
     Raises:
         ConfigError: the name is unknown, or the split does not fit the data set.
     """
-    if name not in SPLITTERS:
-        raise ConfigError(f"split.name={name}: unknown; one of {', '.join(SPLITTERS)}")
-    found = SPLITTERS[name](train, test, settings, random)
+    found = look_up(SPLITTERS, "split.name", name)(train, test, settings, random)
     found.check(len(train), len(test))
     return found

@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.errors import ConfigError
+from pipeline.core.registry import look_up
 
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]
@@ -54,9 +54,7 @@ def random_source(name: str, *seed: int) -> Random:
     Raises:
         ConfigError: the name is unknown.
     """
-    if name not in RANDOM_SOURCES:
-        raise ConfigError(f"random={name}: unknown; one of {', '.join(RANDOM_SOURCES)}")
-    return RANDOM_SOURCES[name](*seed)
+    return look_up(RANDOM_SOURCES, "random", name)(*seed)
 
 
 def random_state(random: Random) -> dict[str, Any]:

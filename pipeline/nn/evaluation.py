@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.config.schema import Config
-from pipeline.core.errors import ConfigError
+from pipeline.core.registry import look_up
 from pipeline.nn.arrays import Floats, Integers
 from pipeline.nn.examples import Examples
 from pipeline.nn.losses import LOSSES
@@ -28,9 +28,7 @@ class Evaluator:
     """Runs a network over many images in batches of a fixed size, reusing its buffers."""
 
     def __init__(self, network: Network, loss: str, statistics: Statistics) -> None:
-        if loss not in LOSSES:
-            raise ConfigError(f"loss.name={loss}: unknown; one of {', '.join(LOSSES)}")
-        self._loss = LOSSES[loss]
+        self._loss = look_up(LOSSES, "loss.name", loss)
         self._loader = Loader(statistics, network.dtype, EVALUATION_ROWS, network.sizes[0])
         self._workspace = Workspace(network, EVALUATION_ROWS, divisor=self._loader.divisor, backward=False)
 

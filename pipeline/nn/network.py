@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.core.errors import ConfigError, FormatError
+from pipeline.core.registry import check_name, look_up
 from pipeline.nn.activations import ACTIVATIONS
 from pipeline.nn.arrays import DTYPES, Floats, Random
 from pipeline.nn.initializers import INITIALIZERS
@@ -31,10 +32,8 @@ class Network:
     def __post_init__(self) -> None:
         if len(self.sizes) < 2 or any(size < 1 for size in self.sizes):
             raise ConfigError(f"layer sizes {list(self.sizes)}: expected at least two positive numbers")
-        if self.activation not in ACTIVATIONS:
-            raise ConfigError(f"activation={self.activation}: unknown; one of {', '.join(ACTIVATIONS)}")
-        if self.dtype not in DTYPES:
-            raise ConfigError(f"dtype={self.dtype}: unknown; one of {', '.join(DTYPES)}")
+        check_name(ACTIVATIONS, "model.activation", self.activation)
+        check_name(DTYPES, "dtype", self.dtype)
 
     @property
     def depth(self) -> int:
@@ -70,13 +69,12 @@ class Network:
         Raises:
             ConfigError: the initializer is unknown.
         """
-        if initializer not in INITIALIZERS:
-            raise ConfigError(f"initializer.name={initializer}: unknown; one of {', '.join(INITIALIZERS)}")
+        draw = look_up(INITIALIZERS, "initializer.name", initializer)
         flat: Floats = np.zeros(self.parameter_count, dtype=DTYPES[self.dtype])
         for name, view in self.views(flat).items():
             if name.startswith("W"):
                 inputs, outputs = view.shape
-                view[...] = INITIALIZERS[initializer](random, inputs, outputs, scale)
+                view[...] = draw(random, inputs, outputs, scale)
         return flat
 
     def flatten(self, parameters: Mapping[str, Floats]) -> Floats:

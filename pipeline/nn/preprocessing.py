@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from pipeline.core.errors import ConfigError
+from pipeline.core.registry import look_up
 from pipeline.nn.arrays import DTYPES, Floats, Integers, Pixels
 
 _CHUNK_ROWS: Final = 1000
@@ -84,9 +84,7 @@ def learn(name: str, pixels: Pixels, indices: Integers, channels: int) -> Statis
     Raises:
         ConfigError: the name is unknown.
     """
-    if name not in PREPROCESSORS:
-        raise ConfigError(f"preprocess.name={name}: unknown; one of {', '.join(PREPROCESSORS)}")
-    return PREPROCESSORS[name](pixels, indices, channels)
+    return look_up(PREPROCESSORS, "preprocess.name", name)(pixels, indices, channels)
 
 
 class Loader:

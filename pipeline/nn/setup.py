@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from pipeline.config.schema import Config
 from pipeline.core.errors import ConfigError
+from pipeline.core.registry import check_name, look_up
 from pipeline.nn.arrays import RANDOM_SOURCES, Floats, Random, random_source
 from pipeline.nn.gradients import GRADIENTS
 from pipeline.nn.initializers import INITIALIZERS
@@ -64,17 +65,12 @@ def check_names(config: Config) -> None:
         ("regularizer.name", config.regularizer.name, REGULARIZERS),
         ("training.sampling", config.training.sampling, SAMPLERS),
         ("training.gradient", config.training.gradient, GRADIENTS),
-        ("optimizer.name", config.optimizer.name, OPTIMIZERS),
-        ("schedule.name", config.schedule.name, SCHEDULES),
     ):
-        if name not in registry:
-            raise ConfigError(f"{key}={name}: unknown; one of {', '.join(registry)}")
-    merge_hyperparameters(
-        "optimizer", OPTIMIZERS[config.optimizer.name].defaults, config.optimizer.hyperparameters()
-    )
-    merge_hyperparameters(
-        "schedule", SCHEDULES[config.schedule.name].defaults, config.schedule.hyperparameters()
-    )
+        check_name(registry, key, name)
+    optimizer = look_up(OPTIMIZERS, "optimizer.name", config.optimizer.name)
+    schedule = look_up(SCHEDULES, "schedule.name", config.schedule.name)
+    merge_hyperparameters("optimizer", optimizer.defaults, config.optimizer.hyperparameters())
+    merge_hyperparameters("schedule", schedule.defaults, config.schedule.hyperparameters())
 
 
 def merge_hyperparameters(

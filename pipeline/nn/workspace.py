@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from pipeline.core.errors import ConfigError
+from pipeline.core.registry import look_up
 from pipeline.nn.activations import ACTIVATIONS
 from pipeline.nn.arrays import DTYPES, Calls, Floats, Integers, run_calls
 from pipeline.nn.losses import LOSSES, Scores, softmax
@@ -98,15 +98,11 @@ class Workspace:
         spare: bool = False,
         team: Team | None = None,
     ) -> None:
-        if loss not in LOSSES:
-            raise ConfigError(f"loss.name={loss}: unknown; one of {', '.join(LOSSES)}")
-        if regularizer not in REGULARIZERS:
-            raise ConfigError(f"regularizer.name={regularizer}: unknown; one of {', '.join(REGULARIZERS)}")
         dtype: type[np.floating[Any]] = DTYPES[network.dtype]
         self.network = network
         self.rows = rows
-        self.loss = LOSSES[loss]
-        self.regularizer = REGULARIZERS[regularizer]
+        self.loss = look_up(LOSSES, "loss.name", loss)
+        self.regularizer = look_up(REGULARIZERS, "regularizer.name", regularizer)
         self.strength = strength
         self._scale = None if divisor == 1 else np.array(1 / divisor, dtype)
         self._team = team or Team(1)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from pipeline.config.space import Axis, Search
 from pipeline.core.errors import ConfigError
+from pipeline.core.registry import look_up
 from pipeline.search.space import axes_of, needed_number
 from pipeline.search.trials import Rounds, Trial
 
@@ -20,17 +21,14 @@ def optuna_rounds(search: Search, full_epochs: int) -> Rounds:
         search.sampler or "tpe",
     )
     axes = axes_of(search)
-    if name not in SAMPLERS:
-        raise ConfigError(f"search.sampler={name}: unknown; one of {', '.join(SAMPLERS)}")
+    chosen = look_up(SAMPLERS, "search.sampler", name)
     optuna = _import_optuna()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with warnings.catch_warnings():
         # Some options are called experimental; the lock file pins what they do.
         warnings.simplefilter("ignore")
         try:
-            sampler = getattr(optuna.samplers, SAMPLERS[name].name)(
-                seed=search.seed, **SAMPLERS[name].settings
-            )
+            sampler = getattr(optuna.samplers, chosen.name)(seed=search.seed, **chosen.settings)
             study = optuna.create_study(direction="maximize", sampler=sampler)
             for start in range(0, trials, batch):
                 asked = [study.ask() for _ in range(min(batch, trials - start))]

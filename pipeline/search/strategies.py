@@ -13,6 +13,7 @@ from typing import Final
 from pipeline.config.schema import Config
 from pipeline.config.space import Search
 from pipeline.core.errors import ConfigError
+from pipeline.core.registry import look_up
 from pipeline.search.samplers import optuna_rounds
 from pipeline.search.space import all_combinations, axes_of, count_trials, draw_combinations, needed_number
 from pipeline.search.table import ranking
@@ -96,9 +97,7 @@ def rounds(search: Search, full_epochs: int) -> Rounds:
         ConfigError: (when it is iterated) the strategy is unknown or lacks a value, an axis is no key of a
             configuration, or the space is empty.
     """
-    if search.name not in STRATEGIES:
-        raise ConfigError(f"search.name={search.name}: unknown; one of {', '.join(STRATEGIES)}")
-    return STRATEGIES[search.name](search, full_epochs)
+    return look_up(STRATEGIES, "search.name", search.name)(search, full_epochs)
 
 
 def planned(search: Search, full_epochs: int) -> int:

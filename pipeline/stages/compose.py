@@ -7,6 +7,7 @@ from pipeline.config.schema import Config
 from pipeline.core import runtime
 from pipeline.core.errors import ConfigError
 from pipeline.core.files.atomic import write_text
+from pipeline.core.registry import check_name
 from pipeline.data.datasets import check_roles
 from pipeline.data.splitting import SPLITTERS
 from pipeline.nn import memory, setup
@@ -49,8 +50,7 @@ def check_names(config: Config) -> None:
         ("preprocess.name", config.preprocess.name, PREPROCESSORS),
         ("runtime.name", config.runtime.name, runtime.TIERS),
     ):
-        if name not in registry:
-            raise ConfigError(f"{key}={name}: unknown; one of {', '.join(registry)}")
+        check_name(registry, key, name)
     for each in strategies.foreseen(config):
         setup.check_names(each)
         memory.check(each)

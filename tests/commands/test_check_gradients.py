@@ -86,7 +86,7 @@ def test_wrong_gradients_end_with_1(checkout: Layout, cli: Run, monkeypatch: pyt
     ("overrides", "told"),
     [
         (["experiment=nope"], "experiment=nope: no such choice; one of "),
-        (["model.activation=swish"], "activation=swish: unknown; one of "),
+        (["model.activation=swish"], "model.activation=swish: unknown; one of "),
         (["model.hiden=[3]"], "model.hiden: no such key; did you mean model.hidden?"),
         (["loss.name=hinge"], "loss.name=hinge: unknown; one of "),
         (["mnist_two_layer"], "mnist_two_layer"),

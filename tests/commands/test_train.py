@@ -53,7 +53,7 @@ def test_either_source(parsed: Layout, given: DictConfig, tmp_path: Path, order:
     ("key", "value", "said"),
     [
         ("seed", -1, "seed=-1: expected 0 <= seed < 2**32"),
-        ("model.activation", "nope", "activation=nope: unknown; one of "),
+        ("model.activation", "nope", "model.activation=nope: unknown; one of "),
         ("split.name", "nope", "split.name=nope: unknown; one of "),
         ("runtime.name", "nope", "runtime=nope: unknown; one of "),
         ("runtime.name", "native", "runtime=native: NumPy is already loaded with runtime=portable; "),

@@ -20,6 +20,7 @@ from pipeline.core.files.arrays import read_arrays
 from pipeline.core.files.images import LabelledImages, Part, load
 from pipeline.core.files.parameters import read_parameters
 from pipeline.core.paths import Layout, Results
+from pipeline.core.registry import check_name
 from pipeline.nn.activations import ACTIVATIONS
 from pipeline.nn.arrays import Floats
 from pipeline.nn.network import Network
@@ -234,8 +235,8 @@ def prepare(pickled: Pickle, data: Data, activation: str | None, preprocess: str
             f"{pickled.path}: {pickled.doubt}; say what its hidden layers compute:"
             f" --activation {' | '.join(ACTIVATIONS)}"
         )
-    if activation is not None and activation not in ACTIVATIONS:
-        raise UsageError(f"--activation {activation}: unknown; one of {', '.join(ACTIVATIONS)}")
+    if activation is not None:
+        check_name(ACTIVATIONS, "--activation", activation)
     dtype = str(np.result_type(*pickled.parameters.values()))
     network = Network(pickled.sizes, activation or "identity", dtype)
     name, statistics = _statistics(pickled, data, preprocess)
@@ -252,8 +253,7 @@ def prepare(pickled: Pickle, data: Data, activation: str | None, preprocess: str
 def _statistics(pickled: Pickle, data: Data, preprocess: str | None) -> tuple[str, Statistics]:
     own = None if pickled.config is None else pickled.config.preprocess.name
     name = preprocess or own or "unit"
-    if name not in PREPROCESSORS:
-        raise UsageError(f"--preprocess {name}: unknown; one of {', '.join(PREPROCESSORS)}")
+    check_name(PREPROCESSORS, "--preprocess", name)
     split = Results(pickled.path.absolute().parent).split
     if name == own and split.is_file():
         arrays = read_arrays(split)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol, TypeVar
 
 from pipeline.core.errors import UsageError
+from pipeline.core.registry import check_name
 
 VARIABLE: Final = "PIPELINE_ENGINE"
 ATTEMPTS: Final = 3
@@ -127,10 +128,9 @@ def select(name: str = "") -> str:
     Raises:
         UsageError: there is no such engine.
     """
-    place = "--engine " if name else f"{VARIABLE}="
+    place = "--engine" if name else VARIABLE
     name = name or os.environ.get(VARIABLE) or "local"
-    if name not in ENGINES:
-        raise UsageError(f"{place}{name}: no such engine; one of {', '.join(ENGINES)}")
+    check_name(ENGINES, place, name)
     return name
 
 

@@ -171,7 +171,7 @@ def test_the_engine_is_chosen_by_the_environment(monkeypatch: pytest.MonkeyPatch
         monkeypatch.setenv(engines.VARIABLE, name)
         assert engines.select() == name
     monkeypatch.setenv(engines.VARIABLE, "spark")
-    with pytest.raises(UsageError, match=r"^PIPELINE_ENGINE=spark: no such engine; one of local, dask, ray$"):
+    with pytest.raises(UsageError, match=r"^PIPELINE_ENGINE=spark: unknown; one of local, dask, ray$"):
         engines.select()
 
 
