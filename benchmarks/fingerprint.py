@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from pipeline.config.build import with_values  # before NumPy, whose environment the package fixes
 from pipeline.config.compose import compose
-from pipeline.config.schema import Config, File
+from pipeline.config.schema import Config, File, Split
 from pipeline.core import runtime
 from pipeline.core.files.images import LabelledImages
 from pipeline.core.paths import Layout, Results
@@ -110,9 +110,9 @@ def of_split(drawing: Drawing) -> Iterator[bytes]:
     """Index arrays and what every preprocessor learns."""
     labels, test_labels = drawing.train_labels, drawing.test_labels
     pixels = drawing.train_images.reshape(len(labels), -1)
-    settings = splitting.SplitSettings(train_fraction=0.7, valid_fraction=0.2)
+    settings = Split("stratified", train_fraction=0.7, valid_fraction=0.2)
     for random in RANDOM_SOURCES:
-        chosen = splitting.split("stratified", labels, test_labels, settings, random_source(random, 3, 1))
+        chosen = splitting.split(settings, labels, test_labels, random_source(random, 3, 1))
         yield from (part.tobytes() for part in (chosen.train, chosen.valid, chosen.test))
         for name in preprocessing.PREPROCESSORS:
             statistics = preprocessing.learn(name, pixels, chosen.train, 1)

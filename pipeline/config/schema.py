@@ -7,7 +7,7 @@ import itertools
 import math
 import re
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 from pipeline.config.checks import (
     NAME,
@@ -33,8 +33,8 @@ class File:
     sha256: str
 
     def __post_init__(self) -> None:
-        plain = re.fullmatch(r"[^/\\\0]+", self.name) and self.name not in {".", ".."}
-        require(bool(plain), "name", self.name, "a file name")
+        plain = re.fullmatch(r"[^/\\\x00-\x1f\x7f]+", self.name) and self.name not in {".", ".."}
+        require(bool(plain), "name", self.name, "a file name without a folder")
         require(self.bytes > 0, "bytes", self.bytes, "a positive number")
         require(
             bool(re.fullmatch(r"[0-9a-f]{64}", self.sha256)),
@@ -78,6 +78,10 @@ class Source:
             self.mirrors,
             "mirrors or a drawing, not both",
         )
+
+    def count(self, part: Literal["train", "test"]) -> int:
+        """How many images the training or the test set has."""
+        return self.train_count if part == "train" else self.test_count
 
 
 @dataclass(frozen=True)

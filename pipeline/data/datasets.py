@@ -2,44 +2,26 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
+from pipeline.config.schema import Source
 from pipeline.core.errors import ConfigError, FormatError
 from pipeline.core.files.arrays import atomic_npy
 from pipeline.core.files.images import PARTS, Array, LabelledImages, Part, images_path, labels_path
 from pipeline.core.registry import look_up
 from pipeline.data.formats import cifar, idx
 
+Shape = Sequence[int]
+"""Height, width and channels of an image."""
+
 _IDX_ROLES: Final = ("train_images", "train_labels", "test_images", "test_labels")
 
 
-@dataclass(frozen=True)
-class Expected:
-    """What a data set's files have to hold.
-
-    Attributes:
-        image_shape: height, width, channels.
-        class_count: labels run from 0 to one less; at most 256.
-        train_count: how many training images; None for any number.
-        test_count: how many test images; None for any number.
-    """
-
-    image_shape: tuple[int, int, int]
-    class_count: int
-    train_count: int | None = None
-    test_count: int | None = None
-
-    def count(self, part: Part) -> int | None:
-        """How many images `part` has to have; None for any number."""
-        return self.train_count if part == "train" else self.test_count
-
-
-Parser = Callable[[Mapping[str, Path], Path, Expected], None]
-"""Reads the raw files (by role) into a folder, checking them.
+Parser = Callable[[Mapping[str, Path], Path, Shape, Source], None]
+"""Reads the raw files (by role) into a folder, checking that they are what the source says, of that shape.
 
 Writes train/images.npy, train/labels.npy, test/images.npy and test/labels.npy: uint8 (count, height, width,
 channels) and uint8 (count,). Raises FormatError for files that are not as expected, PipelineError for files
@@ -47,8 +29,8 @@ that cannot be read or written.
 """
 
 
-def _parse_idx(files: Mapping[str, Path], destination: Path, expected: Expected) -> None:
-    sets = [(part, *_check_part(files, expected, part)) for part in PARTS]
+def _parse_idx(files: Mapping[str, Path], destination: Path, image_shape: Shape, source: Source) -> None:
+    sets = [(part, *_check_part(files, image_shape, source, part)) for part in PARTS]
 
     def parse(part: Part, shape: tuple[int, ...], labels: Array) -> None:
         idx.parse_into(files[f"{part}_images"], images_path(destination, part), shape=shape)
@@ -62,11 +44,11 @@ def _parse_idx(files: Mapping[str, Path], destination: Path, expected: Expected)
 
 
 def _check_part(
-    files: Mapping[str, Path], expected: Expected, part: Part
+    files: Mapping[str, Path], image_shape: Shape, source: Source, part: Part
 ) -> tuple[tuple[int, int, int, int], Array]:
     """The images' shape with a channel axis, and the labels, all that can be checked of them being right."""
     images_file, labels_file = files[f"{part}_images"], files[f"{part}_labels"]
-    shape = _check_images(idx.read_header(images_file), images_file, part, expected)
+    shape = _check_images(idx.read_header(images_file), images_file, image_shape, part, source.count(part))
     header = idx.read_header(labels_file)
     if header.dtype != np.uint8 or len(header.shape) != 1:
         raise FormatError(
@@ -78,15 +60,15 @@ def _check_part(
             f"found {header.shape[0]:,}"
         )
     labels = idx.read(labels_file)
-    _check_labels(labels, labels_file, expected.class_count)
+    _check_labels(labels, labels_file, len(source.classes))
     return shape, labels
 
 
 def _check_images(
-    header: idx.Header, path: Path, part: Part, expected: Expected
+    header: idx.Header, path: Path, image_shape: Shape, part: Part, count: int
 ) -> tuple[int, int, int, int]:
     """The images' shape with a channel axis."""
-    height, width, channels = expected.image_shape
+    height, width, channels = image_shape
     # Grey images usually have no axis for their one channel.
     shapes = [(height, width, channels)] + [(height, width)] * (channels == 1)
     if header.dtype != np.uint8 or header.shape[1:] not in shapes:
@@ -94,10 +76,8 @@ def _check_images(
         raise FormatError(
             f"{path}: expected images as uint8 (count, {axes}), found {_describe_header(header)}"
         )
-    count, wanted = header.shape[0], expected.count(part)
-    if count == 0 or wanted not in (None, count):
-        amount = "some" if wanted is None else f"{wanted:,}"
-        raise FormatError(f"{path}: expected {amount} {part} images, found {count:,}")
+    if header.shape[0] != count:
+        raise FormatError(f"{path}: expected {count:,} {part} images, found {header.shape[0]:,}")
     return count, height, width, channels
 
 
@@ -115,20 +95,20 @@ def _describe_header(header: idx.Header) -> str:
 
 
 def _parse_cifar(variant: cifar.Variant) -> Parser:
-    def parse(files: Mapping[str, Path], destination: Path, expected: Expected) -> None:
+    def parse(files: Mapping[str, Path], destination: Path, image_shape: Shape, source: Source) -> None:
         archive = files["archive"]
-        if tuple(expected.image_shape) != cifar.IMAGE_SHAPE:
+        if tuple(image_shape) != cifar.IMAGE_SHAPE:
             raise FormatError(
-                f"{archive}: expected images of shape {expected.image_shape}, "
+                f"{archive}: expected images of shape {tuple(image_shape)}, "
                 f"but those of {variant.title} have {cifar.IMAGE_SHAPE}"
             )
         train, test = (
             cifar.Destination(
-                images_path(destination, part), labels_path(destination, part), expected.count(part)
+                images_path(destination, part), labels_path(destination, part), source.count(part)
             )
             for part in PARTS
         )
-        cifar.parse_into(archive, variant, train=train, test=test, class_count=expected.class_count)
+        cifar.parse_into(archive, variant, train=train, test=test, class_count=len(source.classes))
 
     return parse
 

@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from pipeline.config import schema
 from pipeline.core.errors import ConfigError
 from pipeline.core.registry import look_up
 from pipeline.nn.arrays import Integers, Random
@@ -50,50 +51,38 @@ class Split:
             raise ConfigError("split: the train and valid parts share images")
 
 
-def head_tail(
-    train_labels: Integers,
-    test_labels: Integers,
-    *,
-    train_count: int | None,
-    valid_count: int,
-    test_count: int | None,
-) -> Split:
+def head_tail(train_labels: Integers, test_labels: Integers, settings: schema.Split, random: Random) -> Split:
     """Train on the first images, validate on those that follow, test on the first of the test set.
 
     Args:
         train_labels: shape (n,); only its length matters.
         test_labels: shape (k,); likewise.
-        train_count: None for all that `valid_count` leaves.
-        valid_count: may be 0.
-        test_count: None for all.
+        settings: of which the counts matter.
+        random: not used.
 
     Raises:
         ConfigError: more images are asked for than there are.
     """
-    available, tests = len(train_labels), len(test_labels)
-    train = available - valid_count if train_count is None else train_count
-    test = tests if test_count is None else test_count
-    if train < 1 or train + valid_count > available:
+    del random
+    available, valid = len(train_labels), settings.valid_count
+    train = available - valid if settings.train_count is None else settings.train_count
+    if train < 1 or train + valid > available:
         raise ConfigError(
-            f"split: {max(train, 1)} train + {valid_count} valid images asked for, {available} there are"
+            f"split: {max(train, 1)} train + {valid} valid images asked for, {available} there are"
         )
-    if test > tests:
-        raise ConfigError(f"split: {test} test images asked for, {tests} there are")
-    return Split(
-        np.arange(train, dtype=np.int64),
-        np.arange(train, train + valid_count, dtype=np.int64),
-        np.arange(test, dtype=np.int64),
-    )
+    indices = np.arange(train + valid, dtype=np.int64)
+    return Split(indices[:train], indices[train:], _first_tests(test_labels, settings))
+
+
+def _first_tests(labels: Integers, settings: schema.Split) -> Integers:
+    count = len(labels) if settings.test_count is None else settings.test_count
+    if count > len(labels):
+        raise ConfigError(f"split: {count} test images asked for, {len(labels)} there are")
+    return np.arange(count, dtype=np.int64)
 
 
 def stratified(
-    train_labels: Integers,
-    test_labels: Integers,
-    *,
-    train_fraction: float,
-    valid_fraction: float,
-    test_count: int | None,
-    random: Random,
+    train_labels: Integers, test_labels: Integers, settings: schema.Split, random: Random
 ) -> Split:
     """Draw train and valid parts with every class in the same proportion as in the training set.
 
@@ -104,29 +93,24 @@ def stratified(
     Args:
         train_labels: shape (n,).
         test_labels: shape (k,); only its length matters.
-        train_fraction: in (0, 1].
-        valid_fraction: in [0, 1); the two add up to at most 1.
-        test_count: None for all.
+        settings: of which the fractions and `test_count` matter.
         random: decides which.
 
     Raises:
-        ConfigError: the fractions do not fit.
+        ConfigError: the fractions add up to more than 1, or more test images are asked for than there are.
     """
-    if not (
-        0 < train_fraction <= 1 and 0 <= valid_fraction < 1 and train_fraction + valid_fraction <= 1 + 1e-12
-    ):
+    first, both = settings.train_fraction, settings.train_fraction + settings.valid_fraction
+    if both > 1 + 1e-12:
         raise ConfigError(
-            f"split: fractions {train_fraction} train + {valid_fraction} valid do not fit into 1"
+            f"split: fractions {first} train + {settings.valid_fraction} valid do not fit into 1"
         )
     train_parts, valid_parts = [], []
     for label in np.unique(train_labels):
         members = random.permutation(np.flatnonzero(train_labels == label))
-        train = round(train_fraction * len(members))
-        both = round((train_fraction + valid_fraction) * len(members))
-        train_parts.append(members[:train])
-        valid_parts.append(members[train:both])
-    test = head_tail(train_labels, test_labels, train_count=None, valid_count=0, test_count=test_count).test
-    return Split(_joined(train_parts), _joined(valid_parts), test)
+        ends = round(first * len(members)), round(both * len(members))
+        train_parts.append(members[: ends[0]])
+        valid_parts.append(members[ends[0] : ends[1]])
+    return Split(_joined(train_parts), _joined(valid_parts), _first_tests(test_labels, settings))
 
 
 def _joined(parts: list[Integers]) -> Integers:
@@ -137,52 +121,19 @@ def _joined(parts: list[Integers]) -> Integers:
     return joined
 
 
-@dataclass(frozen=True)
-class SplitSettings:
-    """What a split may be told; each splitter uses its own part."""
-
-    train_count: int | None = None
-    valid_count: int = 0
-    test_count: int | None = None
-    train_fraction: float = 1.0
-    valid_fraction: float = 0.0
-
-
-def _head_tail(train: Integers, test: Integers, settings: SplitSettings, random: Random) -> Split:
-    del random
-    return head_tail(
-        train,
-        test,
-        train_count=settings.train_count,
-        valid_count=settings.valid_count,
-        test_count=settings.test_count,
-    )
-
-
-def _stratified(train: Integers, test: Integers, settings: SplitSettings, random: Random) -> Split:
-    return stratified(
-        train,
-        test,
-        train_fraction=settings.train_fraction,
-        valid_fraction=settings.valid_fraction,
-        test_count=settings.test_count,
-        random=random,
-    )
-
-
-SPLITTERS: Final[Mapping[str, Callable[[Integers, Integers, SplitSettings, Random], Split]]] = {
-    "head_tail": _head_tail,
-    "stratified": _stratified,
+SPLITTERS: Final[Mapping[str, Callable[[Integers, Integers, schema.Split, Random], Split]]] = {
+    "head_tail": head_tail,
+    "stratified": stratified,
 }
 """name -> splitter of (train labels, test labels, settings, random source)."""
 
 
-def split(name: str, train: Integers, test: Integers, settings: SplitSettings, random: Random) -> Split:
+def split(settings: schema.Split, train: Integers, test: Integers, random: Random) -> Split:
     """The checked split of a data set whose training and test sets have labels `train` (n,) and `test` (k,).
 
     Raises:
-        ConfigError: the name is unknown, or the split does not fit the data set.
+        ConfigError: the splitter's name is unknown, or the split does not fit the data set.
     """
-    found = look_up(SPLITTERS, "split.name", name)(train, test, settings, random)
+    found = look_up(SPLITTERS, "split.name", settings.name)(train, test, settings, random)
     found.check(len(train), len(test))
     return found

@@ -40,11 +40,11 @@ def run(context: DatasetContext) -> None:
 
 
 def _download(source: Source, dataset: str, folder: Path, part_folder: Path) -> None:
-    from pipeline.data.download import fetch, mirrors, part  # the HTTP library is not needed to draw
+    from pipeline.data.download import fetch, mirrors  # the HTTP library is not needed to draw
 
     for file in source.files.values():
         fetch.fetch(
-            part.RemoteFile(file.name, file.bytes, file.sha256),
+            file,
             source.mirrors,
             folder,
             part_folder=part_folder,

@@ -20,13 +20,7 @@ def run(context: DatasetContext) -> None:
         ConfigError: the data set's format is unknown, or consists of other files.
     """
     dataset, source = context.dataset, context.dataset.source(context.source)
-    expected = datasets.Expected(
-        image_shape=(dataset.image_shape[0], dataset.image_shape[1], dataset.image_shape[2]),
-        class_count=len(source.classes),
-        train_count=source.train_count,
-        test_count=source.test_count,
-    )
     files = {role: context.raw / file.name for role, file in source.files.items()}
     datasets.check_roles(dataset.format, files)
-    datasets.FORMATS[dataset.format](files, context.parsed, expected)
+    datasets.FORMATS[dataset.format](files, context.parsed, dataset.image_shape, source)
     say(f"{source.title}: {source.train_count:,} training and {source.test_count:,} test images")

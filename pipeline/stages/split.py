@@ -36,20 +36,8 @@ def run(context: ExperimentContext) -> None:
             f"dataset.image_shape={config.dataset.image_shape}: the images in {parsed} have the shape"
             f" {list(train.images.shape[1:])}"
         )
-    settings = splitting.SplitSettings(
-        train_count=config.split.train_count,
-        valid_count=config.split.valid_count,
-        test_count=config.split.test_count,
-        train_fraction=config.split.train_fraction,
-        valid_fraction=config.split.valid_fraction,
-    )
-    chosen = splitting.split(
-        config.split.name,
-        train.labels,
-        test.labels,
-        settings,
-        random_source(config.random, config.seed, _STREAM),
-    )
+    random = random_source(config.random, config.seed, _STREAM)
+    chosen = splitting.split(config.split, train.labels, test.labels, random)
     statistics = preprocessing.learn(
         config.preprocess.name, flat_pixels(train.images), chosen.train, config.dataset.image_shape[-1]
     )

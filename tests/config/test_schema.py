@@ -289,7 +289,11 @@ POSITIVE = "a positive number below 2**31"
         ("dataset.sources.bundled.files", [{}], "at least one file"),
         ("dataset.sources.bundled.mirrors", [["https://a/"]], "mirrors or a drawing, not both"),
         ("dataset.sources.official.mirrors", [[]], "mirrors or a drawing, not both"),
-        ("dataset.sources.official.files.images.name", ["", "a/b", "..", "a\\b"], "a file name"),
+        (
+            "dataset.sources.official.files.images.name",
+            ["", ".", "..", "a/b", "../a", "/a", "a\\b"],
+            "a file name without a folder",
+        ),
         ("dataset.sources.official.files.images.bytes", [0, -1], "a positive number"),
         (
             "dataset.sources.official.files.images.sha256",

@@ -307,7 +307,7 @@ def test_the_tier_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) ->
 def test_an_unknown_tier(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     before = dict(os.environ)
     with pytest.raises(
-        ConfigError, match=f"^runtime={name}: unknown; one of portable, avx512, native(; did .*)?$"
+        ConfigError, match=f"^runtime={name}: unknown; one of portable, avx512, native"
     ):
         runtime.activate(name)
     assert dict(os.environ) == before

@@ -15,10 +15,11 @@ from typing import Any
 import pytest
 
 import pipeline
+from pipeline.config.schema import File
 from pipeline.core import system
 from pipeline.core.files import atomic
 from pipeline.core.paths import Layout
-from pipeline.data.download import fetch, part
+from pipeline.data.download import fetch
 
 Run = Callable[..., Any]
 
@@ -144,7 +145,7 @@ def test_files_are_fetched_where_an_open_one_cannot_be_renamed(tmp_path: Path) -
     (tmp_path / "mirror" / "file").write_bytes(content)
     # From what had arrived, and then from nothing.
     (tmp_path / "parts" / "file.part").write_bytes(content)
-    file = part.RemoteFile("file", len(content), hashlib.sha256(content).hexdigest())
+    file = File("file", len(content), hashlib.sha256(content).hexdigest())
     for name in ("resumed", "new"):
         fetched = fetch.fetch(
             file, [], tmp_path / name, part_folder=tmp_path / "parts", own_mirror=str(tmp_path / "mirror")

@@ -1,15 +1,15 @@
 import gzip
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
+from pipeline.config.schema import File, Source
 from pipeline.core.errors import FormatError, PipelineError
 from pipeline.core.files.images import PARTS, LabelledImages, load
 from pipeline.data import datasets
-from pipeline.data.datasets import Expected
 from pipeline.data.formats import cifar, idx
 
 Array = np.ndarray[Any, Any]
@@ -34,11 +34,28 @@ def idx_files(folder: Path, **changes: Array) -> dict[str, Path]:
     return files
 
 
+class Expected(NamedTuple):
+    """What the files of a data set are said to hold."""
+
+    image_shape: tuple[int, ...]
+    class_count: int
+    train_count: int = 12
+    test_count: int = 5
+
+
 def parse(files: dict[str, Path], destination: Path, expected: Expected, name: str = "idx") -> None:
-    datasets.FORMATS[name](files, destination, expected)
+    source = Source(
+        title="t",
+        classes=[str(number) for number in range(expected.class_count)],
+        train_count=expected.train_count,
+        test_count=expected.test_count,
+        files={role: File(role, 1, "0" * 64) for role in files},
+        drawing="digits",
+    )
+    datasets.FORMATS[name](files, destination, expected.image_shape, source)
 
 
-EXPECTED = Expected((4, 6, 1), class_count=3, train_count=12, test_count=5)
+EXPECTED = Expected((4, 6, 1), 3)
 
 
 def test_idx_becomes_images_with_a_channel_axis(tmp_path: Path) -> None:
@@ -59,11 +76,6 @@ def test_idx_with_colours_keeps_its_axes(tmp_path: Path) -> None:
     images = RANDOM.integers(0, 256, (12, 4, 6, 3), np.uint8)
     parse(idx_files(tmp_path, train_images=images, test_images=images[:5]), tmp_path, Expected((4, 6, 3), 3))
     assert np.array_equal(load(tmp_path, "train").images, images)
-
-
-def test_any_count_will_do_where_none_is_expected(tmp_path: Path) -> None:
-    parse(idx_files(tmp_path), tmp_path, Expected((4, 6, 1), 256))
-    assert len(load(tmp_path, "test")) == 5
 
 
 @pytest.mark.parametrize(
@@ -94,9 +106,9 @@ def test_idx_that_is_not_as_expected(changes: dict[str, Array], reason: str, tmp
     assert not list((tmp_path / "parsed").glob(f"{role.partition('_')[0]}/*"))
 
 
-def test_no_images_are_an_error_even_where_no_count_is_expected(tmp_path: Path) -> None:
+def test_no_images_are_an_error(tmp_path: Path) -> None:
     files = idx_files(tmp_path, test_images=np.zeros((0, 4, 6), "u1"), test_labels=np.zeros(0, "u1"))
-    with pytest.raises(FormatError, match="expected some test images, found 0"):
+    with pytest.raises(FormatError, match="expected 5 test images, found 0"):
         parse(files, tmp_path / "parsed", Expected((4, 6, 1), 3))
 
 
@@ -163,14 +175,14 @@ def test_cifar_is_the_same_to_what_follows(tmp_path: Path) -> None:
             r"expected images of shape \(28, 28, 1\), but those of CIFAR-10 have \(32, 32, 3\)",
         ),
         (
-            Expected((32, 32, 3), 4, train_count=50_000),
+            Expected((32, 32, 3), 4, 50_000),
             "expected 50,000 train images, found 2 in each of 5 batches",
         ),
         (
-            Expected((32, 32, 3), 4, test_count=10_000),
+            Expected((32, 32, 3), 4, 10, 10_000),
             "expected 10,000 test images, found 5 in each of 1 batches",
         ),
-        (Expected((32, 32, 3), 2), "expected labels from 0 to 1, found"),
+        (Expected((32, 32, 3), 2, 10), "expected labels from 0 to 1, found"),
     ],
 )
 def test_cifar_that_is_not_as_expected(expected: Expected, reason: str, tmp_path: Path) -> None:
@@ -213,7 +225,7 @@ def test_what_a_writer_writes_its_parser_reads(name: str, shape: tuple[int, ...]
     )
     files = {role: tmp_path / role for role in datasets.ROLES[name]}
     datasets.WRITERS[name](files, train, test, [f"class {number}" for number in range(10)])
-    parse(files, tmp_path / "parsed", Expected((shape[0], shape[1], shape[2]), 10, 20, 10), name)
+    parse(files, tmp_path / "parsed", Expected(shape, 10, 20, 10), name)
     for part, written in zip(PARTS, (train, test), strict=True):
         found = load(tmp_path / "parsed", part)
         assert np.array_equal(found.images, written.images)

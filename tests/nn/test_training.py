@@ -1010,11 +1010,7 @@ def published_run(steps: int) -> Floats:
     config = with_values(composed("experiment=mnist_numerical", "source=official"), {"training.steps": steps})
     train_labels, test_labels, pixels = official_labels_and_pixels()
     split = splitting.split(
-        config.split.name,
-        train_labels,
-        test_labels,
-        splitting.SplitSettings(train_count=config.split.train_count, valid_count=config.split.valid_count),
-        random_source(config.random, config.seed, 1),
+        config.split, train_labels, test_labels, random_source(config.random, config.seed, 1)
     )
     statistics = preprocessing.learn(config.preprocess.name, pixels, split.train, 1)
     *_, last = train(config, Examples(pixels, train_labels, split.train), {}, statistics)

@@ -19,18 +19,19 @@ from urllib.parse import urlsplit
 
 import requests
 
+from pipeline.config.schema import File
 from pipeline.core.errors import ConfigError, FetchError
 from pipeline.core.progress import BYTES, Progress, ShowProgress, format_bytes
 from pipeline.data.download.http import Answer, Limits, MirrorError, exchange
 from pipeline.data.download.mirrors import MIRROR_VARIABLE, Place, places_of
-from pipeline.data.download.part import PIECE_BYTES, PartFile, RemoteFile, is_complete, locked_part
+from pipeline.data.download.part import PIECE_BYTES, PartFile, is_complete, locked_part
 
 # An attempt that brings this much starts the count anew: a long download may be dropped many times.
 _WORTHWHILE_BYTES: Final = 1 << 20
 
 
 def fetch(
-    file: RemoteFile,
+    file: File,
     mirrors: Sequence[str],
     destination_folder: Path,
     *,
@@ -320,11 +321,11 @@ class _Download:
         raise MirrorError(text, attempts=max(2, self._limits.attempts), discard=True)
 
 
-def _wrong_size(found: int | None, file: RemoteFile) -> str:
+def _wrong_size(found: int | None, file: File) -> str:
     return f"has {found} bytes instead of {file.bytes}"
 
 
-def _failure(file: RemoteFile, sources: Sequence[Place], troubles: Sequence[MirrorError]) -> str:
+def _failure(file: File, sources: Sequence[Place], troubles: Sequence[MirrorError]) -> str:
     """The error of a download that failed everywhere: what happened at each place, and what to do."""
     if all(trouble.unreachable for trouble in troubles) and not any(source.own for source in sources):
         hosts = ", ".join(dict.fromkeys(urlsplit(source.label).netloc for source in sources))

@@ -8,8 +8,8 @@ from typing import Final
 from urllib.parse import quote, urlsplit, urlunsplit
 from urllib.request import url2pathname
 
+from pipeline.config.schema import File
 from pipeline.core.errors import ConfigError
-from pipeline.data.download.part import RemoteFile
 
 MIRROR_VARIABLE: Final = "PIPELINE_MIRROR"
 """The environment variable that names a mirror of the user's own: a folder, or the URL of one."""
@@ -35,9 +35,7 @@ class Place:
     own: bool = False
 
 
-def places_of(
-    file: RemoteFile, mirrors: Sequence[str], own_mirror: str | None, dataset: str | None
-) -> list[Place]:
+def places_of(file: File, mirrors: Sequence[str], own_mirror: str | None, dataset: str | None) -> list[Place]:
     """Where to look for a file, the user's own mirror first.
 
     Raises:

@@ -5,16 +5,14 @@ import hashlib
 import io
 import json
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pipeline.config.schema import File
 from pipeline.core import system
-from pipeline.core.errors import ConfigError
 from pipeline.core.files.atomic import atomic_write, write_text
 from pipeline.core.progress import Progress
 from pipeline.data.download.http import printable_validator
@@ -22,38 +20,10 @@ from pipeline.data.download.http import printable_validator
 PIECE_BYTES: Final = 1 << 18
 
 
-@dataclass(frozen=True)
-class RemoteFile:
-    """A file that mirrors promise to have.
-
-    Attributes:
-        name: its plain name, on the mirrors and on disk.
-        bytes: its exact size.
-        sha256: its SHA-256 in 64 lower-case hexadecimal digits.
-
-    Raises:
-        ConfigError: the name has a folder in it, the size is not positive, or the checksum is malformed.
-    """
-
-    name: str
-    bytes: int
-    sha256: str
-
-    def __post_init__(self) -> None:
-        if self.name in {"", ".", ".."} or not re.fullmatch(r"[^/\\\x00-\x1f\x7f]+", self.name):
-            raise ConfigError(f"file name {self.name!r}: expected a plain name without a folder")
-        if self.bytes < 1:
-            raise ConfigError(f"{self.name}: bytes={self.bytes}: expected the file's size, at least 1")
-        if not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
-            raise ConfigError(
-                f"{self.name}: sha256={self.sha256!r}: expected 64 lower-case hexadecimal digits"
-            )
-
-
 class PartFile:
     """The bytes that have arrived: their file, their running checksum, and what identifies their origin."""
 
-    def __init__(self, handle: io.FileIO, path: Path, file: RemoteFile, bar: Progress) -> None:
+    def __init__(self, handle: io.FileIO, path: Path, file: File, bar: Progress) -> None:
         self.file = file
         self.size = 0
         self._handle = handle
@@ -135,7 +105,7 @@ class PartFile:
         self._bar.advance(len(piece))
 
 
-def is_complete(path: Path, file: RemoteFile) -> bool:
+def is_complete(path: Path, file: File) -> bool:
     """Whether `path` holds the whole file, by size and checksum."""
     if not path.is_file() or path.stat().st_size != file.bytes:
         return False
