@@ -37,18 +37,20 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
 
     Raises:
         UsageError: no jobs are asked for.
-        PipelineError: params.yaml has a name that is no plain one, DVC cannot read dvc.yaml, there is no such
-            stage, or a stage failed.
+        PipelineError: params.yaml has a name that is no plain one, a merge left conflict markers, DVC cannot
+            read dvc.yaml, there is no such stage, or a stage failed.
     """
     count = runtime.processors() if options.jobs is None else options.jobs
     if count < 1:
         raise UsageError(f"--jobs {count}: expected 1 or more")
     from pipeline.config.compose import read_params  # not needed for --help
+    from pipeline.core.conflicts import refuse_conflicts_in
     from pipeline.core.files.atomic import read_bytes, write_text
     from pipeline.core.files.tables import MAXIMUM_TEXT_BYTES
     from pipeline.repro import jobs
 
     params = read_params(layout.params)
+    refuse_conflicts_in(layout.root / "dvc.yaml", layout.root / "dvc.lock")
     dag = subprocess.run(  # noqa: S603  (DVC)
         jobs.dvc("dag", "--dot"), cwd=layout.root, capture_output=True, text=True, check=False
     )

@@ -58,6 +58,7 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
         UsageError: a name is unknown, or the options contradict each other.
         PipelineError: an output differs, dvc.lock is out of date, or the run fails.
     """
+    from pipeline.core.conflicts import refuse_conflicts_in
     from pipeline.core.progress import progress, say
     from pipeline.repro import clone as rerun
     from pipeline.repro.lock import needed, read_lock
@@ -76,6 +77,7 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
             )
         clone.doubts("portable")
         committed = read_lock(_lock_text(clone), "the committed dvc.lock")
+        refuse_conflicts_in(clone.root / "dvc.yaml")
         stages = clone.stages()
         targets = _targets(clone, stages, options)
         chosen = needed(committed, targets or stages)

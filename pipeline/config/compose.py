@@ -20,6 +20,7 @@ from pipeline.config.dialects import check_file, check_folder
 from pipeline.config.messages import explain, in_one_line
 from pipeline.config.schema import Config, Dataset
 from pipeline.config.space import is_range
+from pipeline.core.conflicts import refuse_conflicts_in
 from pipeline.core.errors import ConfigError
 from pipeline.core.registry import check_name
 
@@ -220,6 +221,7 @@ def _selected_names(params: Mapping[Any, Any]) -> Iterator[tuple[str, object]]:
 
 
 def _load(path: Path) -> DictConfig:
+    refuse_conflicts_in(path)
     try:
         loaded = OmegaConf.load(path)
     except FileNotFoundError:

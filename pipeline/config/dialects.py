@@ -11,6 +11,7 @@ from typing import Final
 
 import yaml  # type: ignore[import-untyped]  # its types are a package of their own
 
+from pipeline.core.conflicts import refuse_conflicts_in
 from pipeline.core.errors import ConfigError
 
 _VALUES: Final = (
@@ -49,8 +50,9 @@ def check_file(path: Path) -> None:
     """See that a YAML file says the same to DVC and to Hydra. One that is no YAML is left to its reader.
 
     Raises:
-        ConfigError: the file, the key and what to write instead, in one line.
+        ConfigError: the file, the key and what to write instead, in one line; or it has conflict markers.
     """
+    refuse_conflicts_in(path)
     try:
         root = yaml.compose(path.read_bytes(), Loader=yaml.CSafeLoader)
     except (OSError, yaml.YAMLError, ValueError, RecursionError):

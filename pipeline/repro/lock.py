@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from omegaconf import OmegaConf
 
+from pipeline.core.conflicts import refuse_conflicts
 from pipeline.core.descriptions import shorten
 from pipeline.core.errors import FormatError
 
@@ -41,7 +42,9 @@ def read_lock(text: str, name: str = "dvc.lock") -> dict[str, Recorded]:
 
     Raises:
         FormatError: it is something else; the message calls it `name`.
+        ConfigError: it has conflict markers.
     """
+    refuse_conflicts(text.encode("utf-8"), name)
     try:
         lock: Any = OmegaConf.to_container(OmegaConf.create(text), resolve=False)
         return {
