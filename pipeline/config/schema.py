@@ -23,6 +23,13 @@ from pipeline.core.errors import ConfigError
 
 SOURCES: Final = ("bundled", "official")
 
+_ARRAY_NUMBERS: Final = (
+    *("initializer.scale", "regularizer.strength", "optimizer.learning_rate", "optimizer.epsilon"),
+)
+"""Keys whose values become numbers of the arrays' type."""
+_FLOAT32_RANGE: Final = (2.0**-126, (2 - 2.0**-23) * 2.0**127)
+"""The smallest normal and the largest number (IEEE 754 binary32)."""
+
 
 @dataclass(frozen=True)
 class File:
@@ -386,8 +393,19 @@ class Config:
                 f"training.gradient=numerical: needs dtype=float64, not {self.dtype}"
                 " (a float32 difference is mostly rounding)"
             )
+        for key in _ARRAY_NUMBERS:
+            group, _, name = key.partition(".")
+            self._check_fits_dtype(key, getattr(getattr(self, group), name))
         parameters = sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(self.sizes))
         require(parameters < TOO_MANY, "model.hidden", self.model.hidden, "fewer than 2**31 parameters")
+
+    def _check_fits_dtype(self, key: str, value: float | None) -> None:
+        """Refuse what the arrays' type rounds to 0, to infinity, or to a few bits."""
+        if value and self.dtype == "float32":
+            low, high = _FLOAT32_RANGE
+            require(
+                low <= value <= high, key, value, f"{low:.2g} to {high:.2g}, which dtype=float32 can hold"
+            )
 
     @property
     def sizes(self) -> tuple[int, ...]:

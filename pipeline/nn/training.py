@@ -213,11 +213,22 @@ class _Run:
 
     def _divergence_error(self, epoch: int, step: int, found: str) -> DivergenceError:
         """The error for epoch and step numbers from 1."""
+        rate = self.learning_rate(epoch - 1, step - 1)
         return DivergenceError(
             f"{self.config.name} diverged in epoch {epoch} at step {step}: {found} with learning rate"
-            f" {self.learning_rate(epoch - 1, step - 1):g}.\nTry a smaller optimizer.learning_rate or"
-            " initializer.scale; nothing was saved as a result."
+            f" {rate:g}.\nTry {self._remedy(rate)}; nothing was saved as a result."
         )
+
+    def _remedy(self, rate: float) -> str:
+        """What to change: a value that diverges by itself, if there is one."""
+        regularizer, epsilon = self.config.regularizer, self.optimizer_settings.get("epsilon", 1.0)
+        # Gradient descent on the penalty alone multiplies the weights by 1 - rate · strength in each step.
+        if regularizer.name != "none" and regularizer.strength > max(1.0, 2 / rate):
+            return f"a regularizer.strength well below {regularizer.strength:g}"
+        # Squares of smaller gradients are rounded to 0, and a step divides by epsilon alone.
+        if epsilon < math.sqrt(np.finfo(self.workspace.parameters.dtype).tiny):
+            return f"an optimizer.epsilon well above {epsilon:g}"
+        return "a smaller optimizer.learning_rate or initializer.scale"
 
     def row(self, epoch: int, step: int) -> Row:
         row: dict[str, float] = {

@@ -669,6 +669,35 @@ def test_a_run_that_diverges_says_when_and_with_which_learning_rate() -> None:
     assert "optimizer.learning_rate" in lines[1]
 
 
+@pytest.mark.parametrize(
+    ("values", "advice"),
+    [
+        ({"optimizer.learning_rate": 1e30}, "a smaller optimizer.learning_rate or initializer.scale"),
+        (
+            {"optimizer.learning_rate": 1e30, "regularizer.name": "l2", "regularizer.strength": 0.1},
+            "a smaller optimizer.learning_rate or initializer.scale",
+        ),
+        (
+            {"regularizer.name": "l2", "regularizer.strength": 1e38},
+            "a regularizer.strength well below 1e+38",
+        ),
+        (
+            # The gradients' squares are 0 in float32, so that the first step divides by epsilon.
+            {
+                "optimizer": {"name": "adagrad", "learning_rate": 0.1, "epsilon": 2e-38},
+                "initializer": {"name": "normal", "scale": 1e-11},
+                "model.hidden": [8, 8],
+            },
+            "an optimizer.epsilon well above 2e-38",
+        ),
+    ],
+)
+def test_the_advice_after_divergence_fits_its_cause(values: dict[str, Any], advice: str) -> None:
+    with pytest.raises(DivergenceError) as caught:
+        trained(with_values(toy_config(model__activation="relu"), values))
+    assert str(caught.value).splitlines()[1] == f"Try {advice}; nothing was saved as a result."
+
+
 def test_divergence_in_a_later_epoch_is_counted_through() -> None:
     # Every step multiplies the weights by 1 - rate · strength, about minus a million.
     config = toy_config(
