@@ -165,13 +165,20 @@ def explain_unknown_key(root: type, key: str, siblings: Sequence[str], prefix: s
 
 def fields_at(root: type, folder: str) -> list[str]:
     """The names that `root` has below a dotted key, which may be empty; none below a single value."""
-    hint: Any = root
-    for name in filter(None, folder.split(".")):
-        hint = get_args(hint)[1] if get_origin(hint) is dict else type_hints(hint).get(name)
-        hint = get_args(hint)[0] if get_origin(hint) is UnionType else hint
-        if not (is_dataclass(hint) or get_origin(hint) is dict):
-            return []
+    hint = type_at(root, folder) if folder else root
     return list(type_hints(hint)) if is_dataclass(hint) else []
+
+
+def type_at(root: type, key: str) -> Any:  # noqa: ANN401  (a type, of which there are several kinds)
+    """The type that `root` declares for a dotted key, without its None; None where there is no such key."""
+    hint: Any = root
+    for name in key.split("."):
+        if get_origin(hint) is dict:
+            hint = get_args(hint)[1]
+        else:
+            hint = type_hints(hint).get(name) if is_dataclass(hint) else None
+        hint = get_args(hint)[0] if get_origin(hint) is UnionType else hint
+    return hint
 
 
 def _schema_keys(schema: Any, prefix: str) -> Iterator[str]:  # noqa: ANN401  (any dataclass)

@@ -1,10 +1,8 @@
 """Which keys of the configuration a search may vary."""
 
-from dataclasses import is_dataclass
-from types import UnionType
-from typing import Any, Final, get_args, get_origin
+from typing import Final
 
-from pipeline.config.build import explain_unknown_key, fields_at, type_hints
+from pipeline.config.build import explain_unknown_key, fields_at, type_at
 from pipeline.config.schema import Config
 from pipeline.core.errors import ConfigError
 
@@ -18,18 +16,9 @@ def check_search_key(key: str) -> None:
     top = key.partition(".")[0]
     if top in _FIXED_BEFORE_A_SEARCH:
         raise ConfigError(f"search.space.{key}: {top} is the same for all trials")
-    schema: Any = Config
-    for name in key.split("."):
-        if get_origin(schema) is dict:
-            schema = get_args(schema)[1]
-            continue
-        hints = type_hints(schema) if is_dataclass(schema) else {}
-        if name not in hints:
-            siblings = fields_at(Config, key.rpartition(".")[0])
-            raise ConfigError(explain_unknown_key(Config, key, siblings, prefix="search.space."))
-        schema = hints[name]
-        if get_origin(schema) is UnionType:
-            schema = get_args(schema)[0]
+    if type_at(Config, key) is None:
+        siblings = fields_at(Config, key.rpartition(".")[0])
+        raise ConfigError(explain_unknown_key(Config, key, siblings, prefix="search.space."))
 
 
 # The parts of the data set are chosen before, and the numeric environment is the process's own.

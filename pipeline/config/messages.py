@@ -1,8 +1,9 @@
 """Hydra's, OmegaConf's and YAML's complaints in one line, in the words of this project's own messages."""
 
 import re
+from typing import get_origin
 
-from pipeline.config.build import explain_unknown_key, fields_at
+from pipeline.config.build import explain_unknown_key, fields_at, type_at
 from pipeline.core.descriptions import shorten
 from pipeline.core.errors import ConfigError
 
@@ -29,12 +30,22 @@ def explain(error: Exception, root: type) -> str:  # noqa: PLR0911  (one per kin
         options = [line for line in lines[1:] if re.fullmatch(r"[\w.-]+", line)]
         return f"{found[1]}={found[2]}: no such choice; one of {', '.join(options) or 'none'}"
     if found := re.match(r"Ambiguous value for argument '(.+)'|Sweep parameters '(.+)' requires", first):
-        return f"{found[1] or found[2]}: several values: add -m for a run with each, or quote them"
+        return _explain_several_values((found[1] or found[2]).lstrip("+"), root)
     if found := re.match(r"Missing mandatory value: (\S+)", first):
         return f"{key or found[1]}: a value is needed and none is given"
     if hasattr(error, "problem_mark"):
         return in_one_line(error)
     return f"{key}: {first}" if key and key not in first else first
+
+
+def _explain_several_values(override: str, root: type) -> str:
+    """What to say where commas stand outside brackets, which Hydra takes for several runs."""
+    key, _, value = override.partition("=")
+    # An axis of a search is a list too, at whatever key it stands.
+    is_list = key.startswith("search.space.") or get_origin(type_at(root, key)) is list
+    if is_list and not (value.startswith("[") and not key.startswith("search.space.")):
+        return f"{override}: several values: write a list: '{key}=[{value}]'"
+    return f"{override}: several values: add -m for a run with each, or quote them"
 
 
 def _refusal(error: BaseException | None) -> ConfigError | None:
