@@ -7,9 +7,9 @@ from dataclasses import MISSING, asdict, fields, is_dataclass
 from dataclasses import replace as dataclass_replace
 from difflib import get_close_matches
 from types import UnionType
-from typing import Any, Final, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from pipeline.config.checks import describe_value
+from pipeline.config.checks import describe_value, require
 from pipeline.core.errors import ConfigError
 
 T = TypeVar("T")
@@ -72,7 +72,12 @@ def type_hints(schema: Any) -> dict[str, Any]:  # noqa: ANN401  (any dataclass)
 
 @functools.cache
 def _cached_hints(schema: type) -> dict[str, Any]:
-    return get_type_hints(schema)
+    return get_type_hints(schema, include_extras=True)
+
+
+def is_optional(hint: object) -> bool:
+    """Whether a declared type is a union: the only ones in a schema are with None."""
+    return get_origin(hint) in {Union, UnionType}
 
 
 def build(schema: type[T], given: object, path: str = "", root: type | None = None) -> T:
@@ -110,9 +115,13 @@ def build(schema: type[T], given: object, path: str = "", root: type | None = No
 
 def _converted(hint: Any, value: Any, path: str, root: type) -> Any:  # noqa: ANN401, PLR0911  (one line per kind of type)
     """A plain value as the type that a dataclass declares for it."""
-    if get_origin(hint) is UnionType:
-        # The only unions in the schema are with None.
+    if is_optional(hint):
         return None if value is None else _converted(get_args(hint)[0], value, path, root)
+    if get_origin(hint) is Annotated:
+        kind, allowed = get_args(hint)
+        converted = _converted(kind, value, path, root)
+        require(allowed.test(converted), path, converted, allowed.words)
+        return converted
     if is_dataclass(hint):
         return build(cast("type[Any]", hint), value, path, root)
     if get_origin(hint) is list and isinstance(value, list):
@@ -177,7 +186,8 @@ def type_at(root: type, key: str) -> Any:  # noqa: ANN401  (a type, of which the
             hint = get_args(hint)[1]
         else:
             hint = type_hints(hint).get(name) if is_dataclass(hint) else None
-        hint = get_args(hint)[0] if get_origin(hint) is UnionType else hint
+        hint = get_args(hint)[0] if is_optional(hint) else hint
+        hint = get_args(hint)[0] if get_origin(hint) is Annotated else hint
     return hint
 
 

@@ -1,8 +1,10 @@
-"""Checks of values that several classes of the schema share, and how a value is spelled in a message."""
+"""What the fields of the schema allow beyond their types, and how a value is spelled in a message."""
 
 import math
 import re
-from typing import Final
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, TypeAlias
 
 from pipeline.core.descriptions import shorten
 from pipeline.core.errors import ConfigError
@@ -13,19 +15,34 @@ PLAIN_NAME: Final = "letters, digits, dashes and underscores, a letter or digit 
 
 # More of anything would end in the middle of a run, in an allocation.
 TOO_MANY: Final = 2**31
-MOST_VALUES: Final = 1_000_000
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """Beside a field's type, in ``Annotated``: what its values have to pass, and the words for those."""
+
+    test: Callable[[Any], bool]
+    words: str
+
+
+_is_count: Final = range(1, TOO_MANY).__contains__
+
+Count: TypeAlias = Annotated[int, Allowed(_is_count, "a positive number below 2**31")]
+CountOrNull: TypeAlias = Annotated[int, Allowed(_is_count, "a positive number below 2**31, or null")]
+CountOrAll: TypeAlias = Annotated[int, Allowed(_is_count, "a positive number below 2**31, or null for all")]
+CountOrZero: TypeAlias = Annotated[int, Allowed(range(TOO_MANY).__contains__, "0 or more below 2**31")]
+Finite: TypeAlias = Annotated[float, Allowed(math.isfinite, "a finite number")]
+Positive: TypeAlias = Annotated[float, Allowed(lambda value: 0 < value < math.inf, "a positive number")]
+NotNegative: TypeAlias = Annotated[float, Allowed(lambda value: 0 <= value < math.inf, "0 or more")]
+Momentum: TypeAlias = Annotated[float, Allowed(lambda value: 0 <= value < 1, "0 <= number < 1")]
+Accuracy: TypeAlias = Annotated[float, Allowed(lambda value: 0 <= value <= 1, "0 <= accuracy <= 1")]
+PlainName: TypeAlias = Annotated[str, Allowed(lambda text: bool(NAME.fullmatch(text)), PLAIN_NAME)]
 
 
 def require(condition: bool, key: str, value: object, expected: str) -> None:  # noqa: FBT001  (an assertion)
-    """Each dataclass names its own keys; `_build` puts the place of the dataclass before them."""
+    """Each dataclass names its own keys; `build` puts the place of the dataclass before them."""
     if not condition:
         raise ConfigError(f"{key}={describe_value(value)}: expected {expected}")
-
-
-def require_count(key: str, value: int | None, *, least: int = 1, otherwise: str = "") -> None:
-    """Refuse a count that is too small, or that would end in the middle of a run, in an allocation."""
-    expected = ("a positive number" if least == 1 else f"{least} or more") + " below 2**31" + otherwise
-    require(value is None or least <= value < TOO_MANY, key, value, expected)
 
 
 def describe_value(value: object) -> str:
@@ -33,8 +50,3 @@ def describe_value(value: object) -> str:
     if value is None or isinstance(value, bool):
         return "null" if value is None else str(value).lower()
     return shorten(str(value))
-
-
-def is_finite(value: float | None) -> bool:
-    """Whether a number that may be left out is neither infinite nor NaN."""
-    return value is None or math.isfinite(value)

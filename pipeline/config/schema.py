@@ -1,4 +1,6 @@
-"""The schema of a configuration: frozen dataclasses that check types, names and ranges.
+"""The schema of a configuration: frozen dataclasses whose fields say their types and ranges.
+
+`pipeline.config.build` checks both; a class checks for itself what does not go together.
 
 Nothing in this package imports NumPy: the runtime tier is still to be chosen when a configuration is read.
 """
@@ -6,49 +8,51 @@ Nothing in this package imports NumPy: the runtime tier is still to be chosen wh
 import itertools
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 from pipeline.config.checks import (
-    NAME,
-    PLAIN_NAME,
     TOO_MANY,
+    Accuracy,
+    Allowed,
+    Count,
+    CountOrAll,
+    CountOrNull,
+    CountOrZero,
+    Finite,
+    Momentum,
+    NotNegative,
+    PlainName,
+    Positive,
     describe_value,
-    is_finite,
     require,
-    require_count,
 )
 from pipeline.config.space import Search
 from pipeline.core.errors import ConfigError
 
 SOURCES: Final = ("bundled", "official")
+_MONITORS: Final = ("valid_accuracy", "valid_loss")
 
-_ARRAY_NUMBERS: Final = (
-    *("initializer.scale", "regularizer.strength", "optimizer.learning_rate", "optimizer.epsilon"),
-)
-"""Keys whose values become numbers of the arrays' type."""
 _FLOAT32_RANGE: Final = (2.0**-126, (2 - 2.0**-23) * 2.0**127)
 """The smallest normal and the largest number (IEEE 754 binary32)."""
+
+
+def _is_file_name(text: str) -> bool:
+    return bool(re.fullmatch(r"[^/\\\x00-\x1f\x7f]+", text)) and text not in {".", ".."}
+
+
+def _is_sha256(text: str) -> bool:
+    return bool(re.fullmatch(r"[0-9a-f]{64}", text))
 
 
 @dataclass(frozen=True)
 class File:
     """One file of a data set: its name, size in bytes and sha256 in hexadecimal."""
 
-    name: str
-    bytes: int
-    sha256: str
-
-    def __post_init__(self) -> None:
-        plain = re.fullmatch(r"[^/\\\x00-\x1f\x7f]+", self.name) and self.name not in {".", ".."}
-        require(bool(plain), "name", self.name, "a file name without a folder")
-        require(self.bytes > 0, "bytes", self.bytes, "a positive number")
-        require(
-            bool(re.fullmatch(r"[0-9a-f]{64}", self.sha256)),
-            "sha256",
-            self.sha256,
-            "64 lower-case hex digits",
-        )
+    name: Annotated[str, Allowed(_is_file_name, "a file name without a folder")]
+    bytes: Annotated[int, Allowed(lambda size: size > 0, "a positive number")]
+    sha256: Annotated[str, Allowed(_is_sha256, "64 lower-case hex digits")]
 
 
 @dataclass(frozen=True)
@@ -66,19 +70,15 @@ class Source:
     """
 
     title: str
-    classes: list[str]
-    train_count: int
-    test_count: int
-    files: dict[str, File]
+    classes: Annotated[list[str], Allowed(lambda names: 2 <= len(names) <= 256, "2 to 256 names")]  # as uint8
+    train_count: Count
+    test_count: Count
+    files: Annotated[dict[str, File], Allowed(bool, "at least one file")]
     mirrors: list[str] = field(default_factory=list)
     drawing: str | None = None
 
     def __post_init__(self) -> None:
-        require(2 <= len(self.classes) <= 256, "classes", self.classes, "2 to 256 names")  # labels are uint8
         require(len(set(self.classes)) == len(self.classes), "classes", self.classes, "distinct names")
-        require(bool(self.files), "files", self.files, "at least one file")
-        require_count("train_count", self.train_count)
-        require_count("test_count", self.test_count)
         require(
             bool(self.mirrors) != bool(self.drawing),
             "mirrors",
@@ -89,6 +89,10 @@ class Source:
     def count(self, part: Literal["train", "test"]) -> int:
         """How many images the training or the test set has."""
         return self.train_count if part == "train" else self.test_count
+
+
+def _is_image_shape(sizes: Sequence[int]) -> bool:
+    return len(sizes) == 3 and min(sizes) > 0 and sizes[2] in {1, 3}
 
 
 @dataclass(frozen=True)
@@ -104,23 +108,16 @@ class Dataset:
         sources: ``official`` and, where there is a stand-in, ``bundled``.
     """
 
-    name: str
+    name: PlainName
     format: str
-    image_shape: list[int]
+    image_shape: Annotated[
+        list[int], Allowed(_is_image_shape, "height, width, channels, which are 1 (grey) or 3 (colour)")
+    ]
     licence: str
     citation: str
     sources: dict[str, Source]
 
     def __post_init__(self) -> None:
-        require(
-            len(self.image_shape) == 3  # h, w, c
-            and all(size > 0 for size in self.image_shape)
-            and self.image_shape[2] in {1, 3},
-            "image_shape",
-            self.image_shape,
-            "height, width, channels, which are 1 (grey) or 3 (colour)",
-        )
-        require(bool(NAME.fullmatch(self.name)), "name", self.name, PLAIN_NAME)
         unknown = sorted(set(self.sources) - set(SOURCES))
         require(not unknown, "sources", unknown, f"only {', '.join(SOURCES)}")
 
@@ -148,18 +145,11 @@ class Split:
     """How train, valid and test parts are chosen: see `pipeline.data.splitting`."""
 
     name: str
-    train_count: int | None = None
-    valid_count: int = 0
-    test_count: int | None = None
-    train_fraction: float = 1.0
-    valid_fraction: float = 0.0
-
-    def __post_init__(self) -> None:
-        for key in ("train_count", "test_count"):
-            require_count(key, getattr(self, key), otherwise=", or null for all")
-        require_count("valid_count", self.valid_count, least=0)
-        require(0 < self.train_fraction <= 1, "train_fraction", self.train_fraction, "0 < fraction <= 1")
-        require(0 <= self.valid_fraction < 1, "valid_fraction", self.valid_fraction, "0 <= fraction < 1")
+    train_count: CountOrAll | None = None
+    valid_count: CountOrZero = 0
+    test_count: CountOrAll | None = None
+    train_fraction: Annotated[float, Allowed(lambda value: 0 < value <= 1, "0 < fraction <= 1")] = 1.0
+    valid_fraction: Annotated[float, Allowed(lambda value: 0 <= value < 1, "0 <= fraction < 1")] = 0.0
 
 
 @dataclass(frozen=True)
@@ -173,11 +163,8 @@ class Preprocess:
 class Model:
     """Hidden layer sizes, and a key of `pipeline.nn.activations.ACTIVATIONS`."""
 
-    hidden: list[int]
+    hidden: Annotated[list[int], Allowed(lambda sizes: all(size > 0 for size in sizes), "positive numbers")]
     activation: str
-
-    def __post_init__(self) -> None:
-        require(all(size > 0 for size in self.hidden), "hidden", self.hidden, "positive numbers")
 
 
 @dataclass(frozen=True)
@@ -185,10 +172,7 @@ class Initializer:
     """A key of `pipeline.nn.initializers.INITIALIZERS`, and its scale."""
 
     name: str
-    scale: float = 1.0
-
-    def __post_init__(self) -> None:
-        require(self.scale >= 0 and is_finite(self.scale), "scale", self.scale, "0 or more")
+    scale: NotNegative = 1.0
 
 
 @dataclass(frozen=True)
@@ -203,10 +187,7 @@ class Regularizer:
     """A key of `pipeline.nn.regularization.REGULARIZERS`, and its strength."""
 
     name: str
-    strength: float = 0.0
-
-    def __post_init__(self) -> None:
-        require(self.strength >= 0 and is_finite(self.strength), "strength", self.strength, "0 or more")
+    strength: NotNegative = 0.0
 
 
 @dataclass(frozen=True)
@@ -214,25 +195,12 @@ class Optimizer:
     """A key of `pipeline.nn.optimizers.OPTIMIZERS`, the learning rate, and hyperparameters it may have."""
 
     name: str
-    learning_rate: float
-    momentum: float | None = None
-    decay: float | None = None
-    beta1: float | None = None
-    beta2: float | None = None
-    epsilon: float | None = None
-
-    def __post_init__(self) -> None:
-        rate = self.learning_rate
-        require(rate > 0 and is_finite(rate), "learning_rate", rate, "a positive number")
-        for key in ("momentum", "decay", "beta1", "beta2"):
-            value = getattr(self, key)
-            require(value is None or 0 <= value < 1, key, value, "0 <= number < 1")
-        require(
-            self.epsilon is None or (self.epsilon > 0 and is_finite(self.epsilon)),
-            "epsilon",
-            self.epsilon,
-            "a positive number",
-        )
+    learning_rate: Positive
+    momentum: Momentum | None = None
+    decay: Momentum | None = None
+    beta1: Momentum | None = None
+    beta2: Momentum | None = None
+    epsilon: Positive | None = None
 
     def hyperparameters(self) -> dict[str, float]:
         """Those given, the learning rate aside."""
@@ -245,12 +213,8 @@ class Schedule:
     """A key of `pipeline.nn.schedules.SCHEDULES`, and hyperparameters it may have."""
 
     name: str
-    decay: float | None = None
-    every_epochs: int | None = None
-
-    def __post_init__(self) -> None:
-        require(self.decay is None or 0 < self.decay <= 1, "decay", self.decay, "0 < number <= 1")
-        require_count("every_epochs", self.every_epochs)
+    decay: Annotated[float, Allowed(lambda value: 0 < value <= 1, "0 < number <= 1")] | None = None
+    every_epochs: Count | None = None
 
     def hyperparameters(self) -> dict[str, float]:
         """Those given."""
@@ -268,19 +232,9 @@ class EarlyStopping:
         min_delta: in the monitor's own unit.
     """
 
-    monitor: str | None = None
-    patience: int = 5
-    min_delta: float = 0.0
-
-    def __post_init__(self) -> None:
-        require(
-            self.monitor in {None, "valid_accuracy", "valid_loss"},
-            "monitor",
-            self.monitor,
-            "valid_accuracy, valid_loss or null",
-        )
-        require_count("patience", self.patience)
-        require(self.min_delta >= 0 and is_finite(self.min_delta), "min_delta", self.min_delta, "0 or more")
+    monitor: Annotated[str, Allowed(_MONITORS.__contains__, f"{', '.join(_MONITORS)} or null")] | None = None
+    patience: Count = 5
+    min_delta: NotNegative = 0.0
 
 
 @dataclass(frozen=True)
@@ -297,24 +251,20 @@ class Training:
         early_stopping: when to stop before the end.
     """
 
-    batch_size: int
+    batch_size: Count
     sampling: str
     gradient: str
-    step_loss: str
+    step_loss: Annotated[str, Allowed(("before", "after").__contains__, "before or after")]
     early_stopping: EarlyStopping
-    steps: int | None = None
-    epochs: int | None = None
+    steps: CountOrNull | None = None
+    epochs: CountOrNull | None = None
 
     def __post_init__(self) -> None:
-        require_count("batch_size", self.batch_size)
-        for key in ("steps", "epochs"):
-            require_count(key, getattr(self, key), otherwise=", or null")
         if (self.steps is None) == (self.epochs is None):
             raise ConfigError(
                 f"steps={describe_value(self.steps)} with epochs={describe_value(self.epochs)}: give exactly"
                 " one of the two (the other null)"
             )
-        require(self.step_loss in {"before", "after"}, "step_loss", self.step_loss, "before or after")
 
 
 @dataclass(frozen=True)
@@ -329,18 +279,11 @@ class Published:
     """What was published, if anything: in words, accuracies from 0 to 1, losses of single steps."""
 
     text: str = ""
-    train_accuracy: float | None = None
-    valid_accuracy: float | None = None
-    test_accuracy: float | None = None
-    first_step_loss: float | None = None
-    last_step_loss: float | None = None
-
-    def __post_init__(self) -> None:
-        for key in ("train_accuracy", "valid_accuracy", "test_accuracy"):
-            value = getattr(self, key)
-            require(value is None or 0 <= value <= 1, key, value, "0 <= accuracy <= 1")
-        for key in ("first_step_loss", "last_step_loss"):
-            require(is_finite(getattr(self, key)), key, getattr(self, key), "a finite number")
+    train_accuracy: Accuracy | None = None
+    valid_accuracy: Accuracy | None = None
+    test_accuracy: Accuracy | None = None
+    first_step_loss: Finite | None = None
+    last_step_loss: Finite | None = None
 
 
 @dataclass(frozen=True)
@@ -355,9 +298,9 @@ class Config:
         dtype: ``float32`` or ``float64``.
     """
 
-    name: str
-    source: str
-    seed: int
+    name: PlainName
+    source: Annotated[str, Allowed(SOURCES.__contains__, f"one of {', '.join(SOURCES)}")]
+    seed: Annotated[int, Allowed(range(2**32).__contains__, "0 <= seed < 2**32")]
     random: str
     dtype: str
     dataset: Dataset
@@ -375,9 +318,6 @@ class Config:
     published: Published = Published()
 
     def __post_init__(self) -> None:
-        require(bool(NAME.fullmatch(self.name)), "name", self.name, PLAIN_NAME)
-        require(self.source in SOURCES, "source", self.source, f"one of {', '.join(SOURCES)}")
-        require(0 <= self.seed < 2**32, "seed", self.seed, "0 <= seed < 2**32")
         self.dataset.source(self.source)
         has_valid = self.split.valid_count or self.split.valid_fraction
         monitor = self.training.early_stopping.monitor
@@ -393,19 +333,22 @@ class Config:
                 f"training.gradient=numerical: needs dtype=float64, not {self.dtype}"
                 " (a float32 difference is mostly rounding)"
             )
-        for key in _ARRAY_NUMBERS:
-            group, _, name = key.partition(".")
-            self._check_fits_dtype(key, getattr(getattr(self, group), name))
+        if self.dtype == "float32":
+            self._check_float32()
         parameters = sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(self.sizes))
         require(parameters < TOO_MANY, "model.hidden", self.model.hidden, "fewer than 2**31 parameters")
 
-    def _check_fits_dtype(self, key: str, value: float | None) -> None:
-        """Refuse what the arrays' type rounds to 0, to infinity, or to a few bits."""
-        if value and self.dtype == "float32":
-            low, high = _FLOAT32_RANGE
-            require(
-                low <= value <= high, key, value, f"{low:.2g} to {high:.2g}, which dtype=float32 can hold"
-            )
+    def _check_float32(self) -> None:
+        """Refuse what is rounded to 0, to infinity, or to a few bits where it meets the arrays."""
+        low, high = _FLOAT32_RANGE
+        expected = f"{low:.2g} to {high:.2g}, which dtype=float32 can hold"
+        for key, value in (
+            ("initializer.scale", self.initializer.scale),
+            ("regularizer.strength", self.regularizer.strength),
+            ("optimizer.learning_rate", self.optimizer.learning_rate),
+            ("optimizer.epsilon", self.optimizer.epsilon),
+        ):
+            require(not value or low <= value <= high, key, value, expected)
 
     @property
     def sizes(self) -> tuple[int, ...]:

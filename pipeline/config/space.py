@@ -1,11 +1,17 @@
 """The space of a search: axes of listed values or ranges, and the settings of a strategy."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 from pipeline.config.build import build
-from pipeline.config.checks import MOST_VALUES, is_finite, require, require_count
+from pipeline.config.checks import TOO_MANY, Allowed, Count, CountOrZero, Finite, require
+
+_Step: TypeAlias = Annotated[float, Allowed(lambda step: 0 < step < math.inf, "a positive number, or null")]
+_TWO_OR_MORE: Final = range(2, TOO_MANY)
+_Division: TypeAlias = Annotated[int, Allowed(_TWO_OR_MORE.__contains__, "2 or more below 2**31, or null")]
+_Factor: TypeAlias = Annotated[int, Allowed(_TWO_OR_MORE.__contains__, "2 or more below 2**31")]
 
 
 @dataclass(frozen=True)
@@ -21,29 +27,25 @@ class Range:
         count: into how many values a grid divides the range; null where `step` or `integer` does.
     """
 
-    low: float
-    high: float
+    low: Finite
+    high: Finite
     log: bool = False
     integer: bool = False
-    step: float | None = None
-    count: int | None = None
+    step: _Step | None = None
+    count: _Division | None = None
 
     def __post_init__(self) -> None:
-        for key in ("low", "high"):
-            require(is_finite(getattr(self, key)), key, getattr(self, key), "a finite number")
         require(self.low < self.high, "high", self.high, f"more than low={self.low:g}")
         require(not self.log or self.low > 0, "low", self.low, "a positive number, as log=true")
         if self.step is not None:
-            require(self.step > 0 and is_finite(self.step), "step", self.step, "a positive number, or null")
             require(not self.log, "step", self.step, "null, as log=true")
             require(self.count is None, "count", self.count, "null, as step is given")
         if self.integer:
             for key in ("low", "high", "step"):
                 value = getattr(self, key)
                 require(value is None or value == int(value), key, value, "a whole number, as integer=true")
-        require_count("count", self.count, least=2, otherwise=", or null")
         require(
-            (self.steps or self.count or 0) < MOST_VALUES, "high", self.high, "fewer values, below a million"
+            (self.steps or self.count or 0) < 1_000_000, "high", self.high, "fewer values, below a million"
         )
 
     @property
@@ -110,12 +112,12 @@ class Search:
 
     name: str
     space: dict[str, Any] = field(default_factory=dict)
-    seed: int = 0
-    trials: int | None = None
-    factor: int | None = None
-    minimum_epochs: int | None = None
+    seed: CountOrZero = 0
+    trials: Count | None = None
+    factor: _Factor | None = None
+    minimum_epochs: Count | None = None
     sampler: str | None = None
-    batch: int | None = None
+    batch: Count | None = None
 
     def axes(self) -> dict[str, Axis]:
         """Dotted configuration key -> values or range, in the order in which they stand.
@@ -124,12 +126,6 @@ class Search:
             ConfigError: something else stands where values are expected; the message has the full key.
         """
         return dict(_axes(self.space, ""))
-
-    def __post_init__(self) -> None:
-        require_count("seed", self.seed, least=0)
-        for key in ("trials", "minimum_epochs", "batch"):
-            require_count(key, getattr(self, key))
-        require_count("factor", self.factor, least=2)
 
 
 def _axes(space: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Axis]]:

@@ -5,12 +5,11 @@ import functools
 from collections.abc import Iterator
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 
-from pipeline.config.build import build
+from pipeline.config.build import build, is_optional
 from pipeline.config.schema import Config
 from pipeline.core.errors import ConfigError
 
@@ -149,13 +148,13 @@ def complaint(plain: object) -> str:
 
 def schema_keys(schema: Any, prefix: str = "") -> Iterator[tuple[str, Any, bool]]:  # noqa: ANN401  (any dataclass)
     """Every key of the schema: dotted, its type, and whether it has to be given."""
-    hints = get_type_hints(schema)
+    hints = get_type_hints(schema)  # without what is allowed of a type
     for item in fields(schema):
         hint = hints[item.name]
         needed = item.default is MISSING and item.default_factory is MISSING
         key = f"{prefix}{item.name}"
         yield key, hint, needed
-        inner = get_args(hint)[0] if get_origin(hint) is UnionType else hint
+        inner = get_args(hint)[0] if is_optional(hint) else hint
         if is_dataclass(inner):
             yield from schema_keys(inner, f"{key}.")
         elif get_origin(inner) is dict and is_dataclass(get_args(inner)[1]):

@@ -1,14 +1,13 @@
 """The generic builder: types, missing and unknown keys, changes; each message has the full key."""
 
 from dataclasses import is_dataclass
-from types import UnionType
 from typing import Any, get_args, get_origin
 
 import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from pipeline.config.build import with_values
+from pipeline.config.build import is_optional, with_values
 from pipeline.config.compose import check
 from pipeline.core.errors import ConfigError
 from tests.config.examples import KEYS, complaint, plain_config, put, remove
@@ -26,7 +25,7 @@ WRONG = {
     ("key", "hint"), [(key, hint) for key, hint, _ in KEYS], ids=[key[0] for key in KEYS]
 )
 def test_a_value_of_the_wrong_type_is_told_in_one_line(key: str, hint: Any) -> None:  # noqa: ANN401  (a type)
-    optional = get_origin(hint) is UnionType
+    optional = is_optional(hint)
     kind = get_args(hint)[0] if optional else hint
     kind = dict if is_dataclass(kind) else (get_origin(kind) or kind)
     values, expected = WRONG[kind]
