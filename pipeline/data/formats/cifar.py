@@ -145,8 +145,9 @@ def parse_into(
     """
     destinations: Mapping[Part, Destination] = {"train": train, "test": test}
     outputs: dict[Part, _Output] = {}
-    with contextlib.ExitStack() as stack:
-        for batch, batches in _batches(source, variant):
+    # Closed, not left to whoever drops the last error: its traceback would keep the archive open.
+    with contextlib.ExitStack() as stack, contextlib.closing(_batches(source, variant)) as found:
+        for batch, batches in found:
             _check_labels(batch.labels, batch.place, class_count)
             rows = len(batch.labels)
             if batch.part not in outputs:
@@ -184,19 +185,18 @@ def _interleaved(pixels: Array) -> Iterator[tuple[int, Array]]:
         yield start, images.reshape(-1, *IMAGE_SHAPE)
 
 
-def _batches(source: Path, variant: Variant) -> Iterator[tuple[_Batch, int]]:
+def _batches(source: Path, variant: Variant) -> Generator[tuple[_Batch, int], None, None]:
     """Every batch, and how many its part has."""
-    members = one_ahead(
-        _folder_members(source, variant) if source.is_dir() else _archive_members(source, variant)
-    )
+    members = _folder_members(source, variant) if source.is_dir() else _archive_members(source, variant)
     seen: dict[_Version, set[str]] = {}
-    for version, name, place, data in members:
-        seen.setdefault(version, set()).add(name)
-        if len(seen) > 1:
-            raise FormatError(f"{place}: expected the python or the binary version, found both")
-        part, index = version.batches()[name]
-        pixels, labels = (_binary if version.is_binary else _pickled)(data, place, variant)
-        yield _Batch(place, part, index, pixels, labels), len(getattr(version, part))
+    with contextlib.closing(one_ahead(members)) as ahead:
+        for version, name, place, data in ahead:
+            seen.setdefault(version, set()).add(name)
+            if len(seen) > 1:
+                raise FormatError(f"{place}: expected the python or the binary version, found both")
+            part, index = version.batches()[name]
+            pixels, labels = (_binary if version.is_binary else _pickled)(data, place, variant)
+            yield _Batch(place, part, index, pixels, labels), len(getattr(version, part))
     version = next(iter(seen), variant.versions[0])
     missing = [name for name in version.batches() if name not in seen.get(version, ())]
     if missing:

@@ -174,7 +174,7 @@ def open_stream(path: Path) -> Iterator[Stream]:
         yield Stream(path, file)
 
 
-def one_ahead(items: Generator[_Item, None, None]) -> Iterator[_Item]:
+def one_ahead(items: Generator[_Item, None, None]) -> Generator[_Item, None, None]:
     """The items of a generator, each made by another thread while the caller is busy with the one before.
 
     Inflating lets go of the interpreter, so that it goes on beside what is done with its result. An error of

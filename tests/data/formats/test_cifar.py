@@ -141,7 +141,13 @@ def refusal(source: Path, **arguments: Any) -> str:  # noqa: ANN401  (parse's)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
     assert list((source.parent / "parsed").rglob("*.*")) == []
+    # Though the error, with all the frames of its traceback, is still there.
+    assert not [path for path in open_files() if path.is_relative_to(source.resolve())]
     return str(caught.value)
+
+
+def open_files() -> list[Path]:
+    return [path.resolve() for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
 
 
 def folder(files: Mapping[str, bytes], source: Path, prefix: str = "") -> Path:
