@@ -471,6 +471,68 @@ def test_what_is_edited_while_its_stage_runs_is_not_recorded(
         assert checkout.repro("--single-item", name) == set()
 
 
+def edit_in_the_gap(checkout: Checkout, stage: str, path: str, old: str, new: str) -> None:
+    """Let the next run of a stage be followed by an edit, before DVC hashes what it depends on."""
+    script = checkout.root.parent / "edit.py"
+    script.write_text(
+        "from pathlib import Path\n"
+        f"path = Path({path!r})\n"
+        f"path.write_text(path.read_text().replace({old!r}, {new!r}, 1))\n"
+    )
+    definition = checkout.root / "dvc.yaml"
+    command = f"cmd: python -m pipeline {stage} ${{{'item' if stage == 'fetch' else 'key'}}}"
+    command += " --source ${source}" if stage == "fetch" else ""
+    checkout.edit("dvc.yaml", f"{command}\n", f"{command} && python {script}\n")
+    assert definition.read_text().count(str(script)) == 1
+
+
+@pytest.mark.parametrize(
+    ("stage", "path", "old", "new", "named", "following"),
+    [
+        (
+            "evaluate",
+            "pipeline/report/metrics.py",
+            '"""',
+            '# edited\n"""',
+            "pipeline/report/metrics.py",
+            "plot",
+        ),
+        (
+            "fetch",
+            "conf/dataset/tiny.yaml",
+            "title: a few digits",
+            "title: other digits",
+            "sources.official in conf/dataset/tiny.yaml",
+            "parse",
+        ),
+        ("compose", "pipeline/search/space.py", '"""', '# edited\n"""', "pipeline/search", "split"),
+    ],
+    ids=["evaluate-metrics", "fetch-definition", "compose-search"],
+)
+def test_what_is_edited_between_a_stage_and_its_recording_is_found(
+    checkout: Checkout, stage: str, path: str, old: str, new: str, named: str, following: str
+) -> None:
+    """DVC alone calls it up to date; those who look next do not, until it has run again."""
+    name = f"{stage}@tiny"
+    edit_in_the_gap(checkout, stage, path, old, new)
+    assert checkout.repro("--single-item", name) == {name}
+    assert new in (checkout.root / path).read_text()
+    assert name not in json.loads(checkout.dvc("status", "--json", name))
+    said = (
+        f"dvc.lock: {named} was edited after {name} had run and before DVC recorded it, so its results are"
+        f" of the former contents; run: dvc repro --force --single-item {name}\n"
+    )
+    printed = checkout.dvc("repro", "--force", "--single-item", f"{following}@tiny", code=None)
+    assert f"pipeline: {said}" in printed
+    assert f"failed to reproduce '{following}@tiny'" in printed
+    printed = checkout.run(sys.executable, "-m", "pipeline", "verify", code=1)
+    assert printed == f"pipeline: {said}"
+    (checkout.root.parent / "edit.py").write_text("")
+    checkout.dvc("repro", "--force", "--single-item", name)
+    printed = checkout.dvc("repro", "--force", "--single-item", f"{following}@tiny")
+    assert "was edited" not in printed
+
+
 @pytest.mark.slow
 def test_what_a_killed_process_leaves_behind_is_in_no_hash(checkout: Checkout) -> None:
     lock = (checkout.root / "dvc.lock").read_bytes()
@@ -480,8 +542,14 @@ def test_what_a_killed_process_leaves_behind_is_in_no_hash(checkout: Checkout) -
         "data/parsed/official/tiny/labels.npy.part",
         "conf/.config.yaml.0123456789ab.tmp",
         "outputs/tiny/.parameters.pkl.0123456789ab.tmp",
+        # And editors.
+        "conf/config.yaml~",
+        "conf/.config.yaml.swp",
+        "pipeline/nn/.network.py.swo",
+        "pipeline/nn/#network.py#",
     ):
         (checkout.root / path).write_bytes(b"half of it")
+    (checkout.root / "pipeline/nn/.#network.py").symlink_to("nobody@nowhere.1")
     assert checkout.repro(*all_but_pictures(checkout)) == set()
     # Not even where the hashes are asked for anew.
     checkout.dvc("commit", "--force", "fetch@tiny", "parse@tiny", "compose@tiny", "train@tiny")

@@ -44,6 +44,7 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
     if count < 1:
         raise UsageError(f"--jobs {count}: expected 1 or more")
     from pipeline.config.compose import read_params  # not needed for --help
+    from pipeline.core import ledger
     from pipeline.core.conflicts import refuse_conflicts_in
     from pipeline.core.files.atomic import read_bytes, write_text
     from pipeline.core.files.tables import MAXIMUM_TEXT_BYTES
@@ -88,6 +89,7 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
         after = jobs.in_order(before, [*known, *(stage for stage in order if stage not in known)])
         if after != before:
             write_text(lock, after)
+    ledger.check(layout.root)
 
 
 def _plan(stages: Collection[str], work: Mapping[str, float]) -> str:

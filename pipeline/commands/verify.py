@@ -58,6 +58,7 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
         UsageError: a name is unknown, or the options contradict each other.
         PipelineError: an output differs, dvc.lock is out of date, or the run fails.
     """
+    from pipeline.core import ledger
     from pipeline.core.conflicts import refuse_conflicts_in
     from pipeline.core.progress import progress, say
     from pipeline.repro import clone as rerun
@@ -66,6 +67,7 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
 
     if options.quick and (options.stage or options.experiment):
         raise UsageError("--quick chooses by itself: leave out --stage and --experiment")
+    ledger.check(layout.root)
     started = time.monotonic()
     with rerun.fresh_clone(layout.root, keep=options.keep) as clone:
         say(f"verifying commit {clone.commit[:_SHOWN_COMMIT]} in {clone.root}")

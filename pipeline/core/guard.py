@@ -2,7 +2,8 @@
 
 DVC hashes a stage's dependencies after the command has ended. An edit in between would be recorded beside
 results that it had no part in, and `dvc status` would call them up to date. So each stage looks before and
-after, and an edit in between is an error, upon which DVC records nothing.
+after, and an edit in between is an error, upon which DVC records nothing. What is edited after the last look
+is found by the `ledger`.
 """
 
 import contextlib
@@ -12,7 +13,9 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from pipeline.core import ledger
 from pipeline.core.errors import PipelineError
+from pipeline.core.leftovers import files_below
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 # It only parses the command line, and no stage has it among its dependencies.
@@ -20,14 +23,6 @@ _COMMAND_LINE = _PACKAGE / "__main__.py"
 _STARTED_WITH: dict[Path, str] = {}
 # Hashes of files as they were read, with the files' size and times of change: see `content_digest`.
 _SEEN: dict[Path, tuple[tuple[int, ...] | None, str]] = {}
-
-
-def _files(paths: Sequence[Path]) -> Iterator[Path]:
-    for path in paths:
-        if path.is_dir():
-            yield from sorted(file for file in path.rglob("*") if file.is_file())
-        else:
-            yield path
 
 
 def _digest(path: Path) -> str:
@@ -39,7 +34,7 @@ def _digest(path: Path) -> str:
 
 
 def _digests(paths: Sequence[Path]) -> dict[Path, str]:
-    return {path: _digest(path) for path in _files(paths)}
+    return {path: _digest(path) for path in files_below(paths)}
 
 
 def _signature(path: Path) -> tuple[int, ...] | None:
@@ -66,7 +61,7 @@ def content_digest(path: Path) -> str:
     Files that were hashed in this process, and that look untouched since, are not read again.
     """
     found = {}
-    for file in _files([path]):
+    for file in files_below([path]):
         signature, digest = _SEEN.get(file, (None, ""))
         untouched = signature is not None and signature == _signature(file)
         found[file.relative_to(path)] = digest if untouched else _noted_digest(file)
@@ -95,7 +90,8 @@ def remembers_code() -> bool:
 
 
 def _code() -> dict[Path, str]:
-    return {path: _digest(path) for path in _PACKAGE.rglob("*.py") if path != _COMMAND_LINE}
+    source = (path for path in files_below([_PACKAGE]) if path.suffix == ".py")
+    return {path: _digest(path) for path in source if path != _COMMAND_LINE}
 
 
 def changed_code() -> list[Path]:
@@ -114,10 +110,16 @@ def unchanged(stage: str, inputs: Sequence[Path]) -> Iterator[None]:
         inputs: files, and folders with all that is in them.
 
     Raises:
-        PipelineError: something changed, appeared or disappeared in between.
+        PipelineError: something changed, appeared or disappeared in between; or it did after an earlier
+            stage, before DVC recorded that (see `ledger`).
     """
-    before = {path: _noted_digest(path) for path in _files(inputs)}
+    under_dvc = ledger.dvc_stage()
+    if under_dvc:
+        ledger.check(*under_dvc, inputs)
+    before = {path: _noted_digest(path) for path in files_below(inputs)}
     yield
+    # Before the last look, which sees what is edited until then.
+    seen = ledger.look(under_dvc[0]) if under_dvc else {}
     after = _digests(inputs)
     changed = [path for path in {**before, **after} if before.get(path) != after.get(path)]
     changed += changed_code()
@@ -126,6 +128,8 @@ def unchanged(stage: str, inputs: Sequence[Path]) -> Iterator[None]:
             f"{_shown(changed[0])} changed while {stage} ran; nothing was recorded.\n"
             "Its outputs are of the old state: run `dvc repro` again."
         )
+    if under_dvc:
+        ledger.leave(*under_dvc, seen)
 
 
 def _shown(path: Path) -> Path:
