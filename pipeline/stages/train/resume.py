@@ -2,8 +2,8 @@
 
 A state is named by a hash of everything that its work depends on: the resolved configuration, the contents
 of the inputs, the package's source and the numeric environment, down to the bits of a few results. Where any
-of them has changed, the name is another one, and the work starts anew. A damaged state is discarded with a
-line that says so.
+of them has changed, the name is another one, and the work starts anew. What is inside is sealed with the
+name: a state that is damaged, or that belongs under another name, is discarded with a line that says so.
 """
 
 import contextlib
@@ -91,7 +91,8 @@ class TrainingState:
         start = self._clock()
         if start - self._saved_at < _SHARE * self._cost_seconds:
             return
-        write_arrays(self.path, **_pack(checkpoint))
+        arrays = _pack(checkpoint)
+        write_arrays(self.path, **arrays, seal=_seal(self.path, arrays))
         self._saved_at = self._clock()
         self._cost_seconds = self._saved_at - start
 
@@ -100,7 +101,7 @@ class TrainingState:
         if not self.path.exists():
             return None
         try:
-            return _unpack(read_arrays(self.path))
+            return _unpack(_read_sealed(self.path))
         except (FormatError, KeyError, ValueError, TypeError, AttributeError) as error:
             say(f"{self.path} is damaged ({error}); it is discarded, and training starts anew")
             self.remove()
@@ -109,6 +110,24 @@ class TrainingState:
     def remove(self) -> None:
         """Forget the run."""
         _remove(self.path)
+
+
+def _seal(path: Path, arrays: Mapping[str, Array]) -> Array:
+    """SHA-256, as uint8 (32,), of a state's name (which holds its key) and all that is in it."""
+    found = hashlib.sha256(path.name.encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        found.update(f"\0{name} {array.dtype.str} {array.shape}\0".encode())
+        found.update(array.data)
+    return np.frombuffer(found.digest(), np.uint8)
+
+
+def _read_sealed(path: Path) -> dict[str, Array]:
+    arrays = read_arrays(path)
+    seal = arrays.pop("seal", None)
+    if seal is None or not np.array_equal(seal, _seal(path, arrays)):
+        raise FormatError("it holds something else than was saved under this name")
+    return arrays
 
 
 def _pack(checkpoint: Checkpoint) -> dict[str, Array]:
@@ -161,7 +180,8 @@ def _unpack(arrays: Mapping[str, Array]) -> Checkpoint:
 class TrialLog:
     """The finished trials of one search, appended one by one: a line of JSON each, with its checksum.
 
-    A line that a kill cut off, and any damaged one, is left out when the log is read: its trial runs again.
+    A line that a kill cut off, a damaged one, and one of another search is left out when the log is read: its
+    trial runs again.
 
     Args:
         path: the file; its name should hold the key.
@@ -187,7 +207,7 @@ class TrialLog:
             self.remove()
             return []
         for line in filter(None, lines):
-            outcome = _parse_outcome(line)
+            outcome = self._parse_outcome(line)
             if outcome is None:
                 damaged += 1
             else:
@@ -204,7 +224,7 @@ class TrialLog:
         """
         text = json.dumps(asdict(outcome)).encode()
         # The line end before it ends a line that a kill cut off.
-        line = b"\n%08x %s\n" % (zlib.crc32(text), text)
+        line = b"\n%08x %s\n" % (self._checksum(text), text)
         with explained("write", self.path):
             if self._file is None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -214,6 +234,15 @@ class TrialLog:
             if now - self._synced_at >= _SECONDS_BETWEEN_SYNCS:
                 os.fsync(self._file.fileno())
                 self._synced_at = now
+
+    def _checksum(self, text: bytes) -> int:
+        # With the log's name, which holds the search's key.
+        return zlib.crc32(text, zlib.crc32(self.path.name.encode()))
+
+    def _parse_outcome(self, line: bytes) -> Outcome | None:
+        """The outcome in a line; None for one that is damaged or of another log."""
+        checksum, _, text = line.partition(b" ")
+        return None if checksum != b"%08x" % self._checksum(text) else Outcome(**json.loads(text))
 
     def close(self) -> None:
         """Let go of the file once it is on the disk."""
@@ -226,12 +255,6 @@ class TrialLog:
         """Forget the search."""
         self.close()
         _remove(self.path)
-
-
-def _parse_outcome(line: bytes) -> Outcome | None:
-    """The outcome in a line of a log; None for a damaged one."""
-    checksum, _, text = line.partition(b" ")
-    return None if checksum != b"%08x" % zlib.crc32(text) else Outcome(**json.loads(text))
 
 
 def _remove(path: Path) -> None:

@@ -61,7 +61,7 @@ def checkpoints(parsed: Layout, configs: dict[str, Config]) -> Callable[..., lis
         config = with_values(configs["tiny"], changes)
         results = parsed.results("tiny")
         split.run(ExperimentContext(parsed, config, results))
-        parts = load_parts(parsed.parsed("bundled", "tiny"), results)
+        parts = load_parts(parsed.parsed("bundled", "tiny"), results, config)
         watched = {"train": parts.train, "valid": parts.valid}
         return list(training.train(config, parts.train, watched, parts.statistics, resume))
 
