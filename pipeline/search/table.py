@@ -90,6 +90,14 @@ def read_rows(config: Config, rows: Sequence[Mapping[str, str]]) -> list[Tried]:
             )
         partly = epochs if epochs < longest else None
         accuracy = float(line["valid_accuracy"] or "nan")
+        has_failed, is_known = bool(line["error"]), bool(line["valid_accuracy"])
+        # Without a search there need not be a valid part.
+        is_sound = 0 <= accuracy <= 1 and not has_failed if is_known else has_failed or not values
+        if not is_sound or (epochs < 1 and search.name == "halving"):
+            raise FormatError(
+                f"trial {number}: found valid_accuracy={line['valid_accuracy']}, error={line['error']!r} and"
+                f" {epochs} epochs, expected an accuracy from 0 to 1 or an error, after 1 epoch or more"
+            )
         found.append(
             Tried(Trial(number, values, partly), Outcome(number, accuracy, line["error"], partly), seed)
         )

@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.config.schema import Config
-from pipeline.core.errors import FormatError
 from pipeline.core.files import contracts
 from pipeline.core.files.arrays import write_arrays
-from pipeline.core.files.parameters import read_parameters
 from pipeline.core.files.tables import read_csv, write_csv, write_json
 from pipeline.core.paths import Results
 from pipeline.core.progress import say
@@ -21,7 +19,7 @@ from pipeline.report import metrics
 from pipeline.report.published import summarize
 from pipeline.stages.shared.context import ExperimentContext
 from pipeline.stages.shared.parts import load_parts
-from pipeline.stages.shared.trained import trained_config
+from pipeline.stages.shared.trained import trained_config, trained_parameters
 
 
 def inputs(context: ExperimentContext) -> list[Path]:
@@ -38,13 +36,9 @@ def run(context: ExperimentContext) -> None:
     """
     config, results = context.config, context.results
     trained = trained_config(config, results)
-    parts = load_parts(context.parsed, results)
+    parts = load_parts(context.parsed, results, config)
     network = network_of(trained)
-    named = read_parameters(results.parameters)
-    try:
-        parameters = network.flatten(named)
-    except FormatError as error:
-        raise FormatError(f"{results.parameters}: {error}") from None
+    parameters = trained_parameters(trained, results)
     measured: dict[str, Any] = {
         name: {"accuracy": found.accuracy, "loss": found.loss}
         for name, found in evaluate_parts(trained, parameters, parts.statistics, parts.by_name()).items()

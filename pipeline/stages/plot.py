@@ -8,10 +8,10 @@ import numpy as np
 
 from pipeline.config.schema import Config
 from pipeline.config.space import Axis, Range
+from pipeline.core.errors import FormatError
 from pipeline.core.files import contracts, images
 from pipeline.core.files.arrays import read_arrays
 from pipeline.core.files.atomic import atomic_write
-from pipeline.core.files.parameters import read_parameters
 from pipeline.core.files.tables import read_csv
 from pipeline.core.paths import Results
 from pipeline.core.progress import say
@@ -20,7 +20,7 @@ from pipeline.report import metrics
 from pipeline.report.plots import confusion, curves, gallery, searches, style, weights
 from pipeline.search import strategies
 from pipeline.stages.shared.context import ExperimentContext
-from pipeline.stages.shared.trained import read_trials, trained_config
+from pipeline.stages.shared.trained import read_trials, trained_config, trained_parameters
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -82,9 +82,10 @@ def _figures(context: ExperimentContext) -> Iterator[tuple[str, "Figure"]]:
 def _weights(config: Config, results: Results, title: str, subtitle: str) -> "Figure":
     trained = trained_config(config, results)
     height, width, channels = config.dataset.image_shape
-    before = network_of(trained).views(initial_parameters(trained))
+    network = network_of(trained)
+    before = network.views(initial_parameters(trained))
     return weights.first_layer_weights(
-        read_parameters(results.parameters)["W1"],
+        network.views(trained_parameters(trained, results))["W1"],
         (height, width, channels),
         title=title,
         subtitle=subtitle,
@@ -96,10 +97,12 @@ def _test_figures(context: ExperimentContext) -> Iterator[tuple[str, "Figure"]]:
     config, results = context.config, context.results
     title, subtitle = config.name, f"{config.title}, test part"
     arrays = read_arrays(results.probabilities)
-    tested = images.load(context.parsed, "test").images
+    tested = images.load(context.parsed, "test", config.dataset.image_shape, len(config.classes))
     rules = contracts.probabilities_rules(len(config.classes), len(tested))
     remedy = f"make it again: dvc repro --force --single-item evaluate@{config.name}"
     contracts.check(arrays, rules, results.probabilities, remedy)
+    if not np.array_equal(arrays["labels"], tested.labels[arrays["images"]]):
+        raise FormatError(f"{results.probabilities}: labels: found others than {context.parsed} has; {remedy}")
     probabilities, labels = arrays["probabilities"], arrays["labels"]
     predicted = probabilities.argmax(axis=1)
     matrix = metrics.confusion_matrix(labels, predicted, len(config.classes))
@@ -115,7 +118,7 @@ def _test_figures(context: ExperimentContext) -> Iterator[tuple[str, "Figure"]]:
     yield (
         "mistakes",
         gallery.mistakes(
-            tested[arrays["images"][worst]],
+            tested.images[arrays["images"][worst]],
             labels[worst],
             predicted[worst],
             probabilities[worst, predicted[worst]],

@@ -306,9 +306,7 @@ def test_the_tier_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("name", ["nope", "Portable", " portable"])
 def test_an_unknown_tier(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     before = dict(os.environ)
-    with pytest.raises(
-        ConfigError, match=f"^runtime={name}: unknown; one of portable, avx512, native"
-    ):
+    with pytest.raises(ConfigError, match=f"^runtime={name}: unknown; one of portable, avx512, native"):
         runtime.activate(name)
     assert dict(os.environ) == before
     monkeypatch.setenv(runtime.VARIABLE, name)

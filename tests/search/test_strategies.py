@@ -567,7 +567,7 @@ def test_the_table_tells_the_values_without_the_strategy(
     outcomes = [
         Outcome(each.number, math.nan, "bad", each.epochs)
         if each.number == 1
-        else Outcome(each.number, each.number / 7, epochs=None if each.number > 5 else each.epochs)
+        else Outcome(each.number, each.number / 70, epochs=None if each.number > 5 else each.epochs)
         for each in trials_
     ]
     trials_ = [replace(each, epochs=outcome.epochs) for each, outcome in zip(trials_, outcomes, strict=True)]

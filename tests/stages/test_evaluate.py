@@ -57,7 +57,7 @@ def test_the_metrics_of_every_part(evaluated: Layout) -> None:
 def test_the_numbers_are_those_of_the_predictions(evaluated: Layout) -> None:
     results = evaluated.results("tiny")
     config = read_config(results.config)
-    parts = load_parts(evaluated.parsed("bundled", "tiny"), results)
+    parts = load_parts(evaluated.parsed("bundled", "tiny"), results, config)
     network = network_of(config)
     parameters = network.flatten(read_parameters(results.parameters))
     expected = Evaluator(network, config.loss.name, parts.statistics).probabilities(parameters, parts.test)
@@ -201,12 +201,15 @@ def test_parameters_that_do_not_fit(
     ("text", "said"),
     [
         ("", "not a CSV table: it is empty"),
-        ("trial,seed\n0,0\n", "not a table of trials: 'valid_accuracy'"),
+        (
+            "trial,seed\n0,0\n",
+            "found the columns trial, seed, expected the columns trial, seed, valid_accuracy, error",
+        ),
         ("trial,seed,valid_accuracy,error\nx,0,0.5,\n", "not a table of trials: invalid literal for int"),
         ("trial,seed,valid_accuracy,error\n0,0,x,\n", "not a table of trials: could not convert"),
         (
             "trial,seed,valid_accuracy,error\n",
-            "expected the configuration's 1 trials, found 0; train it again: dvc",
+            "found no rows, expected the columns trial, seed, valid_accuracy, error; train it again: dvc",
         ),
         (
             "trial,seed,valid_accuracy,error\n7,0,0.5,\n",

@@ -16,7 +16,6 @@ from pipeline.commands.shared.terminal import shown_path
 from pipeline.config.compose import read_config, read_dataset
 from pipeline.config.schema import Config, Dataset
 from pipeline.core.errors import FormatError, PipelineError, UsageError
-from pipeline.core.files.arrays import read_arrays
 from pipeline.core.files.images import LabelledImages, Part, load
 from pipeline.core.files.parameters import read_parameters
 from pipeline.core.paths import Layout, Results
@@ -25,7 +24,7 @@ from pipeline.nn.activations import ACTIVATIONS
 from pipeline.nn.arrays import Floats
 from pipeline.nn.network import Network
 from pipeline.nn.preprocessing import PREPROCESSORS, Statistics, learn
-from pipeline.stages.shared.parts import flat_pixels
+from pipeline.stages.shared.parts import flat_pixels, read_split
 from pipeline.stages.shared.trained import trained_config
 
 _NEEDS_NO_DATA: Final = frozenset({"none", "unit"})
@@ -117,12 +116,7 @@ class Data:
                 f"{shown_path(folder)} is missing: {self.title} has not been parsed yet.\n"
                 f"Make it with: pipeline fetch {arguments} && pipeline parse {arguments}"
             )
-        found = load(folder, part)
-        if found.images.shape[1:] != self.image_shape:
-            raise FormatError(
-                f"{shown_path(folder)}: expected images of {self.image_shape}, found {found.images.shape[1:]}"
-            )
-        return found
+        return load(folder, part, self.image_shape, len(self.classes))
 
 
 def short_name(path: Path) -> str:
@@ -256,14 +250,8 @@ def _statistics(pickled: Pickle, data: Data, preprocess: str | None) -> tuple[st
     check_name(PREPROCESSORS, "--preprocess", name)
     split = Results(pickled.path.absolute().parent).split
     if name == own and split.is_file():
-        arrays = read_arrays(split)
-        found = Statistics(float(arrays["divisor"]), arrays.get("mean"), arrays.get("deviation"))
-        for learnt in (found.mean, found.deviation):
-            if learnt is not None and learnt.shape != (data.dataset.features,):
-                raise FormatError(
-                    f"{split}: its statistics are not of images of {data.dataset.features:,} numbers"
-                )
-        return name, found
+        arrays = read_split(split, data.dataset.features, (None, None))
+        return name, Statistics(float(arrays["divisor"]), arrays.get("mean"), arrays.get("deviation"))
     if name not in _NEEDS_NO_DATA and preprocess is None:
         raise PipelineError(
             f"{pickled.path}: its inputs are preprocessed by {name}, and split.npz, which holds what that"

@@ -12,13 +12,15 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.core.descriptions import shorten
 from pipeline.core.errors import FormatError
 
 Array = npt.NDArray[Any]
 
-_KINDS: Final = {"iu": "integers", "f": "floating-point numbers"}
+_KINDS: Final = {"u": "unsigned integers", "iu": "integers", "f": "floating-point numbers"}
 _POSITIVE: Final = float(np.finfo(np.float32).tiny)
 _ROUNDING: Final = 1e-5  # of probabilities, which are float32 sums
+_SUM: Final = 1e-3  # of as many of them as there are classes
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Rule:
         low: the least value.
         high: the greatest value; None for any finite one.
         distinct: whether no value comes twice.
+        apart_from: another array of the file, with which it has no value in common.
+        row_sum: what each row adds up to; None for anything.
         optional: whether it may be absent.
     """
 
@@ -39,15 +43,32 @@ class Rule:
     low: float = -np.inf
     high: float | None = None
     distinct: bool = False
+    apart_from: str = ""
+    row_sum: float | None = None
     optional: bool = False
 
 
-def split_rules(train_count: int, test_count: int, features: int) -> dict[str, Rule]:
-    """split.npz: different images of the parsed parts, and what divides and shifts their pixels."""
+def parsed_rules(image_shape: Sequence[int] | None, classes: int | None) -> dict[str, Rule]:
+    """A part of a parsed data set: its images and a label for each; None for what is not known."""
     return {
-        "train": Rule("iu", ("train",), 0, train_count - 1, distinct=True),
-        "valid": Rule("iu", ("valid",), 0, train_count - 1, distinct=True),
-        "test": Rule("iu", ("test",), 0, test_count - 1, distinct=True),
+        "images": Rule("u", ("count", *(image_shape or ("height", "width", "channels")))),
+        "labels": Rule("u", ("count",), 0, None if classes is None else classes - 1),
+    }
+
+
+def split_rules(train_count: int | None, test_count: int | None, features: int) -> dict[str, Rule]:
+    """split.npz: different images of the parsed parts, and what divides and shifts their pixels.
+
+    Args:
+        train_count: images of the training set; None where it is not at hand.
+        test_count: of the test set, likewise.
+        features: numbers of an image.
+    """
+    last_train, last_test = (None if count is None else count - 1 for count in (train_count, test_count))
+    return {
+        "train": Rule("iu", ("train",), 0, last_train, distinct=True),
+        "valid": Rule("iu", ("valid",), 0, last_train, distinct=True, apart_from="train"),
+        "test": Rule("iu", ("test",), 0, last_test, distinct=True),
         "divisor": Rule("f", (), _POSITIVE),
         "mean": Rule("f", (features,), optional=True),
         "deviation": Rule("f", (features,), _POSITIVE, optional=True),
@@ -57,7 +78,7 @@ def split_rules(train_count: int, test_count: int, features: int) -> dict[str, R
 def probabilities_rules(classes: int, test_count: int) -> dict[str, Rule]:
     """probabilities.npz: a row for each image of the test part, its label, and its place in the test set."""
     return {
-        "probabilities": Rule("f", ("images", classes), 0, 1 + _ROUNDING),
+        "probabilities": Rule("f", ("images", classes), 0, 1 + _ROUNDING, row_sum=1),
         "labels": Rule("iu", ("images",), 0, classes - 1),
         "images": Rule("iu", ("images",), 0, test_count - 1, distinct=True),
     }
@@ -83,7 +104,11 @@ def check(arrays: Mapping[str, Array], rules: Mapping[str, Rule], path: Path, re
         elif name not in rules:
             complaint = f"unknown; known are {', '.join(rules)}"
         else:
-            complaint = _complaint(arrays[name], rules[name], lengths)
+            rule = rules[name]
+            complaint = _complaint(arrays[name], rule, lengths)
+            other = arrays.get(rule.apart_from)
+            if not complaint and other is not None and (shared := np.intersect1d(arrays[name], other)).size:
+                complaint = f"{shared.size:,} values are in {rule.apart_from} too"
         if complaint:
             raise FormatError(f"{path}: {name}: {complaint}; {remedy}")
 
@@ -99,7 +124,12 @@ def _complaint(array: Array, rule: Rule, lengths: dict[str, int]) -> str:
     if array.ndim != len(rule.shape) or array.shape != shape:
         expected = ", ".join(map(str, shape if len(shape) == len(rule.shape) else rule.shape))
         return f"found the shape {list(array.shape)}, expected [{expected}]"
-    if not array.size:
+    return _value_complaint(array, rule)
+
+
+def _value_complaint(array: Array, rule: Rule) -> str:
+    is_unbounded = rule.low == -np.inf and rule.high is None and array.dtype.kind in "iu"
+    if not array.size or is_unbounded:
         return ""
     low, high = array.min(), array.max()
     if not (low >= rule.low and high <= (np.finfo(np.float64).max if rule.high is None else rule.high)):
@@ -107,7 +137,22 @@ def _complaint(array: Array, rule: Rule, lengths: dict[str, int]) -> str:
         return f"found values from {low} to {high}, expected {rule.low:.6g} to {limit}"
     if rule.distinct and np.unique(array).size != array.size:
         return f"{array.size - np.unique(array).size:,} values come more than once"
+    if rule.row_sum is not None and (worst := float(np.abs(array.sum(axis=1) - rule.row_sum).max())) > _SUM:
+        return f"a row adds up to {rule.row_sum:g} but for {worst:.3g}"
     return ""
+
+
+def check_columns(
+    rows: Sequence[Mapping[str, str]], expected: Sequence[str], path: Path, remedy: str
+) -> None:
+    """See that a table has rows, and these columns in this order.
+
+    Raises:
+        FormatError: it has not.
+    """
+    if not rows or tuple(rows[0]) != tuple(expected):
+        found = f"the columns {shorten(', '.join(rows[0]))}" if rows else "no rows"
+        raise FormatError(f"{path}: found {found}, expected the columns {', '.join(expected)}; {remedy}")
 
 
 HISTORY: Final = ("epoch", "step", "learning_rate")
@@ -119,7 +164,7 @@ STEPS: Final = ("step", "loss")
 def numbers(
     rows: Sequence[Mapping[str, str]], needed: Sequence[str], path: Path, remedy: str
 ) -> dict[str, npt.NDArray[np.float64]]:
-    """The columns of a table of numbers, in the order of its rows, whose first needed column rises.
+    """The columns of a table of numbers, in the order of its rows, whose first needed column counts from 0.
 
     Args:
         rows: as text by column.
@@ -145,6 +190,12 @@ def numbers(
     for name in needed:
         if not np.isfinite(columns[name]).all():
             raise FormatError(f"{path}: {name}: found a value that is not finite; {remedy}")
-    if not (np.diff(columns[needed[0]]) > 0).all():
-        raise FormatError(f"{path}: {needed[0]}: the rows are in another order; {remedy}")
+    if not np.array_equal(columns[needed[0]], np.arange(len(rows))):
+        raise FormatError(
+            f"{path}: {needed[0]}: expected 0 to {len(rows) - 1}, found others or another order; {remedy}"
+        )
+    for name, column in columns.items():
+        low, high = 0, 1 if name.endswith("_accuracy") else np.inf
+        if not (np.isnan(column) | ((low <= column) & (column <= high))).all():
+            raise FormatError(f"{path}: {name}: found a value beyond {low} to {high}; {remedy}")
     return columns

@@ -1,5 +1,6 @@
 """A parsed data set: two .npy files per part, mapped into memory."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -7,6 +8,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from pipeline.core.errors import FormatError
+from pipeline.core.files import contracts
 from pipeline.core.files.arrays import map_npy
 
 Array = np.ndarray[Any, Any]
@@ -48,16 +50,28 @@ def labels_path(folder: Path, part: Part) -> Path:
     return folder / part / "labels.npy"
 
 
-def load(folder: Path, part: Part) -> LabelledImages:
+def load(
+    folder: Path, part: Part, image_shape: Sequence[int] | None = None, classes: int | None = None
+) -> LabelledImages:
     """One part of a parsed data set.
+
+    Args:
+        folder: of the data set.
+        part: which.
+        image_shape: height, width and channels that its definition gives; None for any.
+        classes: how many its definition names; None for any number.
 
     Raises:
         PipelineError: a file is missing or cannot be read.
-        FormatError: the files are not what a parser writes.
+        FormatError: the files are not what a parser writes, or do not fit the definition.
     """
     images = map_npy(images_path(folder, part))
     labels = map_npy(labels_path(folder, part))
     try:
-        return LabelledImages(images, labels)
+        found = LabelledImages(images, labels)
     except FormatError as error:
         raise FormatError(f"{folder / part}: {error}") from None
+    rules = contracts.parsed_rules(image_shape, classes)
+    remedy = f"parse it again: dvc repro --force --single-item parse@{folder.name}"
+    contracts.check({"images": images, "labels": labels}, rules, folder / part, remedy)
+    return found

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.config.schema import Config
 from pipeline.core.files import contracts, images
 from pipeline.core.files.arrays import read_arrays
+from pipeline.core.files.atomic import Array
 from pipeline.core.paths import Results
 from pipeline.nn.arrays import Pixels
 from pipeline.nn.examples import Examples
@@ -33,22 +35,34 @@ def flat_pixels(images: Pixels) -> Pixels:
     return images.reshape(len(images), -1)
 
 
-def load_parts(parsed: Path, results: Results) -> Parts:
+def read_split(path: Path, features: int, counts: tuple[int | None, int | None]) -> dict[str, Array]:
+    """The arrays of a split.npz.
+
+    Args:
+        path: the file, in its experiment's folder.
+        features: numbers of an image.
+        counts: images of the training and of the test set; None where they are not at hand.
+
+    Raises:
+        PipelineError: it is missing or damaged, or its contents are not what split writes.
+    """
+    arrays = read_arrays(path)
+    remedy = f"make it again: dvc repro --force --single-item split@{path.parent.name}"
+    contracts.check(arrays, contracts.split_rules(*counts, features), path, remedy)
+    return arrays
+
+
+def load_parts(parsed: Path, results: Results, config: Config) -> Parts:
     """Map the parsed data set and read the split.
 
     Raises:
-        PipelineError: a file is missing or damaged, or its contents are not what split writes.
+        PipelineError: a file is missing or damaged, or its contents are not what parse or split writes, or
+            do not fit the configuration's data set.
     """
-    arrays = read_arrays(results.split)
-    train, test = (images.load(parsed, part) for part in ("train", "test"))
+    shape, classes = config.dataset.image_shape, len(config.classes)
+    train, test = (images.load(parsed, part, shape, classes) for part in ("train", "test"))
     pixels = {"train": flat_pixels(train.images), "test": flat_pixels(test.images)}
-    rules = contracts.split_rules(len(train), len(test), pixels["train"].shape[1])
-    contracts.check(
-        arrays,
-        rules,
-        results.split,
-        "make it again: dvc repro --force --single-item split@" + results.folder.name,
-    )
+    arrays = read_split(results.split, config.dataset.features, (len(train), len(test)))
     return Parts(
         train=Examples(pixels["train"], train.labels, arrays["train"]),
         valid=Examples(pixels["train"], train.labels, arrays["valid"]),

@@ -42,21 +42,14 @@ def run(context: ExperimentContext) -> None:
 
     Raises:
         DivergenceError: a loss is not finite.
-        ConfigError: there are more classes than names; or there is no valid part, and a search or early
-            stopping needs one.
-        PipelineError: an input is missing, or every trial of a search failed.
+        ConfigError: there is no valid part, and a search or early stopping needs one.
+        PipelineError: an input is missing or not what it should be, or every trial of a search failed.
     """
     layout, config, results = context.layout, context.config, context.results
     if doubts := runtime.doubts():
         # The other stages of this machine have the same to say.
         say(f"{config.name}: the results may have other bits than on other machines: {'; '.join(doubts)}")
-    parts = load_parts(context.parsed, results)
-    highest = max(int(part.labels.max()) for part in (parts.train, parts.test))
-    if highest >= len(config.classes):
-        raise ConfigError(
-            f"dataset.sources.{config.source}.classes: {len(config.classes)} names, but {context.parsed} has"
-            f" the label {highest}"
-        )
+    parts = load_parts(context.parsed, results, config)
     if not len(parts.valid) and (config.search.space or config.training.early_stopping.monitor):
         raise ConfigError(
             f"{config.name}: the valid part is empty, and a search or early stopping needs one (see split)"

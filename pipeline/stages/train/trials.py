@@ -55,7 +55,8 @@ class TrialTask:
     def __call__(self, config: Config, trial: Trial) -> float:
         """Train the configuration of a trial; its valid accuracy."""
         self.prepare()
-        parts = load_parts(self._locate(self.parsed), Results(self._locate(self.results.split).parent))
+        folder = Results(self._locate(self.results.split).parent)
+        parts = load_parts(self._locate(self.parsed), folder, config)
         # Only early stopping looks at the valid part before the end.
         early = config.training.early_stopping.monitor is not None
         watched = {"valid": parts.valid} if early else {}

@@ -54,7 +54,7 @@ def digests(folder: Path) -> dict[str, str]:
 def test_the_parameters_are_those_of_the_loop(run: Run, parsed: Layout) -> None:
     config, results = run()
     assert sorted(path.name for path in results.folder.iterdir()) == [*FILES[:2], "split.npz", *FILES[2:]]
-    parts = load_parts(parsed.parsed("bundled", "tiny"), results)
+    parts = load_parts(parsed.parsed("bundled", "tiny"), results, config)
     *_, last = training.train(
         config, parts.train, {"train": parts.train, "valid": parts.valid}, parts.statistics
     )
