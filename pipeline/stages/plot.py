@@ -102,7 +102,9 @@ def _test_figures(context: ExperimentContext) -> Iterator[tuple[str, "Figure"]]:
     remedy = f"make it again: dvc repro --force --single-item evaluate@{config.name}"
     contracts.check(arrays, rules, results.probabilities, remedy)
     if not np.array_equal(arrays["labels"], tested.labels[arrays["images"]]):
-        raise FormatError(f"{results.probabilities}: labels: found others than {context.parsed} has; {remedy}")
+        raise FormatError(
+            f"{results.probabilities}: labels: found others than {context.parsed} has; {remedy}"
+        )
     probabilities, labels = arrays["probabilities"], arrays["labels"]
     predicted = probabilities.argmax(axis=1)
     matrix = metrics.confusion_matrix(labels, predicted, len(config.classes))

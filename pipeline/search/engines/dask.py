@@ -10,10 +10,9 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from pipeline.core.errors import PipelineError, UsageError
-from pipeline.search.engines import Ended
+from pipeline.search.engines import POLL_SECONDS, Ended
 
 _TIMEOUT_SECONDS: Final = 20
-_POLL_SECONDS: Final = 1.0
 
 
 class DaskCluster:
@@ -36,7 +35,7 @@ class DaskCluster:
     def window(self) -> int:
         """Twice what all workers run at a time, and some for the way there and back."""
         now = time.monotonic()
-        if now - self._counted_at > _POLL_SECONDS:
+        if now - self._counted_at > POLL_SECONDS:
             self._counted_at = now
             with self._watch_for_loss():
                 self._threads = sum(self._client.nthreads().values())
@@ -55,7 +54,7 @@ class DaskCluster:
         Raises:
             PipelineError: the scheduler is lost, or what a function raised is one.
         """
-        done = [self._next()]
+        done = self._next()
         while not self._ended.empty():
             done.append(self._ended.get())
         if lost := next((each for each in done if each.status == "cancelled"), None):
@@ -87,13 +86,13 @@ class DaskCluster:
             raise error
         raise PipelineError(_describe_failed_start(error))
 
-    def _next(self) -> Any:  # noqa: ANN401  (a Dask future)
-        while True:
-            try:
-                return self._ended.get(timeout=_POLL_SECONDS)
-            except queue.Empty:
-                if self._client.status != "running":
-                    raise self._loss_error(self._client.status) from None
+    def _next(self) -> list[Any]:
+        try:
+            return [self._ended.get(timeout=POLL_SECONDS)]
+        except queue.Empty:
+            if self._client.status != "running":
+                raise self._loss_error(self._client.status) from None
+            return []
 
     def _loss_error(self, found: str) -> PipelineError:
         return PipelineError(
@@ -110,6 +109,24 @@ class DaskCluster:
             yield
         except (OSError, CancelledError, ClosedClientError) as error:
             raise self._loss_error(_describe_error(error)) from None
+
+    def give_up(self, handles: Sequence[Any]) -> None:
+        """Have the scheduler forget the workers that these run on; it gives what they had to others.
+
+        Raises:
+            PipelineError: the scheduler is lost.
+        """
+
+        # A function of its own, which travels with its code: the scheduler need not have the package.
+        async def remove(workers: Sequence[str], dask_scheduler: Any) -> None:  # noqa: ANN401  (Dask's)
+            for worker in workers:
+                # Expected: nothing is held against the trials that it had.
+                await dask_scheduler.remove_worker(worker, stimulus_id="time-limit", expected=True)
+
+        with self._watch_for_loss():
+            keys = {future.key for future in handles}
+            stuck = [worker for worker, has in self._client.processing().items() if keys & set(has)]
+            self._client.run_on_scheduler(remove, stuck)
 
     def everywhere(self, function: Callable[[], Any]) -> None:
         """Run a function in every worker process; wait for the first one to come.

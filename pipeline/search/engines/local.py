@@ -10,10 +10,10 @@ from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 from typing import Any, Self
 
-from joblib.externals.loky.process_executor import ProcessPoolExecutor
+from joblib.externals.loky.process_executor import ProcessPoolExecutor, ShutdownExecutorError
 
 from pipeline.core import guard, runtime, system
-from pipeline.search.engines import Ended
+from pipeline.search.engines import POLL_SECONDS, Ended
 
 
 class Inline:
@@ -35,6 +35,9 @@ class Inline:
         """What was submitted."""
         ended, self._ended = self._ended, []
         return ended
+
+    def give_up(self, handles: Sequence[object]) -> None:
+        """Nothing is under way."""
 
     def everywhere(self, function: Callable[[], Any]) -> None:
         """Nothing: this is where the search itself runs."""
@@ -89,16 +92,24 @@ class Processes:
 
     def wait(self) -> Sequence[Ended]:
         """Those that have ended; all that were under way if a process died."""
-        ended = [self._describe_end(self._ended.get())]
+        try:
+            ended = [self._describe_end(self._ended.get(timeout=POLL_SECONDS))]
+        except queue.Empty:
+            return []
         while not self._ended.empty():
             ended.append(self._describe_end(self._ended.get()))
         return ended
 
     def _describe_end(self, future: Future[Any]) -> Ended:
         error = future.exception()
-        if isinstance(error, BrokenProcessPool):
+        if isinstance(error, BrokenProcessPool | ShutdownExecutorError):
             return Ended(future, died=True)
         return Ended(future, future.result())
+
+    def give_up(self, handles: Sequence[Future[Any]]) -> None:
+        """End all processes: one that was stopped may hold what the others wait for."""
+        del handles
+        self._stop()
 
     def everywhere(self, function: Callable[[], Any]) -> None:
         """Nothing: they start as they are needed, and each is checked before its first trial."""

@@ -3,13 +3,11 @@
 import os
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from pipeline.core import runtime
 from pipeline.core.errors import PipelineError, UsageError
-from pipeline.search.engines import Ended
-
-_POLL_SECONDS: Final = 1.0
+from pipeline.search.engines import POLL_SECONDS, Ended
 
 
 class RayCluster:
@@ -45,20 +43,17 @@ class RayCluster:
             PipelineError: the cluster is lost, or what a function raised is one.
         """
         ready: list[Any] = []
-        while not ready:
-            try:
-                ready, self._under_way = self._ray.wait(
-                    self._under_way, num_returns=1, timeout=_POLL_SECONDS, fetch_local=True
+        try:
+            ready, self._under_way = self._ray.wait(
+                self._under_way, num_returns=1, timeout=POLL_SECONDS, fetch_local=True
+            )
+            if ready and self._under_way:
+                more, self._under_way = self._ray.wait(
+                    self._under_way, num_returns=len(self._under_way), timeout=0
                 )
-                if ready:
-                    more, self._under_way = (
-                        self._ray.wait(self._under_way, num_returns=len(self._under_way), timeout=0)
-                        if self._under_way
-                        else ([], [])
-                    )
-                    ready += more
-            except self._ray.exceptions.RaySystemError as error:
-                raise self._loss_error(error) from None
+                ready += more
+        except self._ray.exceptions.RaySystemError as error:
+            raise self._loss_error(error) from None
         return [self._describe_end(reference) for reference in ready]
 
     def _describe_end(self, reference: Any) -> Ended:  # noqa: ANN401  (a Ray reference)
@@ -71,6 +66,7 @@ class RayCluster:
             errors.OutOfMemoryError,
             errors.ObjectLostError,
             errors.LocalRayletDiedError,
+            errors.TaskCancelledError,
         ):
             return Ended(reference, died=True)
         except errors.RayTaskError as error:
@@ -85,6 +81,11 @@ class RayCluster:
             f"the Ray cluster at {self._address} is lost ({_describe_error(error)}). What has ended is kept:"
             " start it and the same command again"
         )
+
+    def give_up(self, handles: Sequence[Any]) -> None:
+        """Have Ray end the processes that these run on."""
+        for reference in handles:
+            self._ray.cancel(reference, force=True)
 
     def everywhere(self, function: Callable[[], Any]) -> None:
         """Nothing: Ray starts processes as it needs them, and each is checked before its first trial."""

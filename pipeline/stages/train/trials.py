@@ -26,6 +26,7 @@ from pipeline.stages.train.resume import TrainingState, TrialLog
 from pipeline.stages.train.workers import Passport
 
 WORKERS_VARIABLE = "PIPELINE_WORKERS"
+LIMIT_VARIABLE = "PIPELINE_TRIAL_TIMEOUT_SECONDS"
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,8 @@ class SearchRun:
             [outcome for trial in trials if (outcome := self.done.get((trial.number, trial.epochs)))]
         )
         attempt = Attempt(self.config, self.task)
-        for outcome in engines.run(engine, attempt, left, _outcome_of_death, shown.note):
+        limit = _limit_seconds()
+        for outcome in engines.run(engine, attempt, left, _outcome_of_death, shown.note, limit_seconds=limit):
             self.log.append(outcome)
             self.done[outcome.number, outcome.epochs] = outcome
             shown.count_one(outcome)
@@ -216,6 +218,17 @@ def _read_worker_count() -> int | None:
     if not text.isdecimal() or int(text) < 1:
         raise UsageError(f"{WORKERS_VARIABLE}={text}: expected a number of processes, 1 or more")
     return int(text)
+
+
+def _limit_seconds() -> float | None:
+    """How long a trial may be under way; a matter of the machines, so no value of the configuration."""
+    text = os.environ.get(LIMIT_VARIABLE, "")
+    if not text:
+        return None
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    raise UsageError(f"{LIMIT_VARIABLE}={text}: expected a number of seconds above 0")
 
 
 def describe_values(values: Mapping[str, object]) -> str:

@@ -45,6 +45,8 @@ class Imagined:
         self.under_way.clear()
         return [Ended(each, died=True) for each in fallen]
 
+    def give_up(self, handles: Sequence[object]) -> None: ...
+
     def everywhere(self, function: Callable[[], Any]) -> None: ...
 
     def __enter__(self) -> Self:
@@ -71,6 +73,91 @@ def test_every_item_ends_however_often_workers_die(window: int, deaths: dict[int
 def test_only_an_item_that_kills_every_time_is_given_up(window: int) -> None:
     found = run(Imagined({2: 99, 7: 99}, window), str, range(9))
     assert sorted(found) == ["0", "1", "2 died", "3", "4", "5", "6", "7 died", "8"]
+
+
+class Stopping(Imagined):
+    """An engine on which time passes, and whose items never end the first times that a table says.
+
+    Args:
+        stops: item -> how often.
+        all_fall: whether all that are under way are lost with a worker that is given up; else that item alone
+            goes on under its handle.
+    """
+
+    def __init__(self, stops: dict[int, int], window: int, *, all_fall: bool) -> None:
+        super().__init__({}, window)
+        self.stops, self.all_fall = dict(stops), all_fall
+        self.now = 0.0
+        self.fallen: list[Ended] = []
+        self.given_up: list[Any] = []
+
+    def wait(self) -> Sequence[Ended]:
+        self.now += 1.0
+        if self.fallen:
+            fallen, self.fallen = self.fallen, []
+            return fallen
+        for place, (handle, function, item) in enumerate(self.under_way):
+            if not self.stops.get(item, 0):
+                del self.under_way[place]
+                return [Ended(handle, function(item))]
+        return []
+
+    def give_up(self, handles: Sequence[object]) -> None:
+        late = [item for handle, _, item in self.under_way if handle in handles]
+        self.given_up += late
+        for item in late:
+            self.stops[item] -= 1
+        if self.all_fall:
+            self.fallen = [Ended(handle, died=True) for handle, _, _ in self.under_way]
+            self.under_way.clear()
+
+
+@pytest.mark.parametrize("all_fall", [True, False])
+@pytest.mark.parametrize("window", [2, 5, 100])
+@pytest.mark.parametrize("stops", [{}, {0: 1}, {3: 2}, {3: 1, 4: 1}, {7: 5}])
+def test_an_item_whose_worker_was_stopped_runs_elsewhere_however_often(
+    window: int, stops: dict[int, int], *, all_fall: bool
+) -> None:
+    engine = Stopping(stops, window, all_fall=all_fall)
+    found = list(engines.run(engine, str, range(8), str, lambda _: None, clock=lambda: engine.now))
+    assert sorted(found) == [str(item) for item in range(8)]
+    assert sorted(engine.given_up) == sorted(item for item, times in stops.items() for _ in range(times))
+    assert engine.most <= window
+
+
+def test_a_time_limit_follows_from_the_others_or_is_given_and_doubles() -> None:
+    for given, expected in ((None, [60, 120]), (10.0, [10, 20])):
+        notes: list[str] = []
+        engine = Stopping({0: 2}, 3, all_fall=True)
+        results = engines.run(
+            engine,
+            str,
+            range(6),
+            str,
+            notes.append,
+            limit_seconds=given,
+            clock=lambda: engine.now,  # noqa: B023
+        )
+        assert sorted(results) == list("012345")
+        assert notes == [
+            f"trials that have not ended after {seconds} s: 1; their workers are given up, and they run again"
+            " elsewhere"
+            for seconds in expected
+        ]
+
+
+def test_a_process_that_is_stopped_holds_nothing_up(once: Callable[[int], bool]) -> None:
+    def function(item: int) -> int:
+        if item in {1, 4} and once(item):
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return item
+
+    notes: list[str] = []
+    with local.Processes(2) as engine:
+        results = list(engines.run(engine, function, range(8), str, notes.append, limit_seconds=5.0))
+    assert sorted(results) == list(range(8))
+    assert notes
+    assert all("have not ended after" in note for note in notes)
 
 
 def test_items_are_taken_as_there_is_room() -> None:

@@ -175,6 +175,28 @@ def test_dask_gives_the_table_of_this_machine_though_a_worker_is_killed(bed: Bed
 
 
 @pytest.mark.service
+def test_a_dask_worker_that_is_stopped_holds_nothing_up(bed: Bed, expected: bytes) -> None:
+    pytest.importorskip("distributed", reason="distributed is not installed")
+    with (
+        scheduler(bed) as (address, _),
+        dask_worker(bed, address),
+        dask_worker(bed, address) as stopped,
+        process(
+            [sys.executable, "-m", "pipeline", "train", "tiny_grid", "--engine", "dask"],
+            bed.root,
+            {**bed.environment, "DASK_SCHEDULER_ADDRESS": address, "PIPELINE_TRIAL_TIMEOUT_SECONDS": "10"},
+        ) as search,
+    ):
+        until(lambda: bed.done() >= 3 or search.poll() is not None, "the first trials")
+        assert search.poll() is None, search.stdout.read()
+        os.killpg(stopped.pid, signal.SIGSTOP)
+        said, _ = search.communicate(timeout=300)
+        assert search.returncode == 0, said
+        assert "have not ended after 10 s" in said
+    assert bed.table() == expected
+
+
+@pytest.mark.service
 def test_a_lost_dask_scheduler_is_told_and_the_search_goes_on_later(bed: Bed, expected: bytes) -> None:
     pytest.importorskip("distributed", reason="distributed is not installed")
     with (
