@@ -82,7 +82,7 @@ verify: $(READY) ## run the last commit from nothing in a clone, compare every o
 test: $(DEV_READY) ## run the tests (those of a few minutes, and those with servers, aside)
 	@python -m pytest -q -n auto -m "not slow and not service"
 
-test-service: $(SERVICE_READY) ## run the tests that need servers: S3, Dask (installs what they need)
+test-service: $(SERVICE_READY) ## run the tests that need servers: S3, Dask, Ray (installs what they need)
 	@python -m pytest -q -n auto -m service
 
 test-all: $(SERVICE_READY) ## run all tests
@@ -109,7 +109,7 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 \
   --generate-hashes --no-strip-extras --no-emit-index-url --no-emit-find-links --no-annotate \
   --custom-compile-command "make lock" --upgrade
 lock: ## resolve the lock files anew from pyproject.toml (needs uv)
-	@$(COMPILE) pyproject.toml --extra dev --extra s3 --extra dask --extra optuna --extra service \
+	@$(COMPILE) pyproject.toml --extra dev --extra s3 --extra dask --extra optuna --extra ray --extra service \
 	  -o requirements-service.lock
 	@$(COMPILE) pyproject.toml --extra dev --constraint requirements-service.lock -o requirements-dev.lock
 	@$(COMPILE) pyproject.toml --constraint requirements-service.lock -o requirements.lock
