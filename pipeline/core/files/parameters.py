@@ -1,7 +1,7 @@
 """Parameter pickles: dict[str, ndarray] with the names W1, b1, W2, b2, and so on."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -83,25 +83,34 @@ def _checked_parameters(value: object, path: Path) -> dict[str, Array]:
     if missing or len(named) % 2:
         found = ", ".join(list(named)[:20])
         raise FormatError(f"{expected}, found {found}" + (f": no {missing[0]}" if missing else ""))
-    checked: dict[str, Array] = {}
+    arrays = {name: _checked_array(named[name], f"{path}: {name}") for name in order}
+    complaint = _misfit(arrays, order)
+    if complaint is None:
+        return {name: array.reshape(-1) if name[0] == "b" else array for name, array in arrays.items()}
+    hint = ""
+    for letters in ("W", "b", "Wb"):  # weights of other programs, columns for biases, both
+        turned = {name: array.T if name[0] in letters else array for name, array in arrays.items()}
+        if _misfit(turned, order) is None:
+            hint = "; transposed? W is (inputs, outputs), b is (outputs,)"
+    raise FormatError(f"{path}: {complaint}{hint}")
+
+
+def _misfit(arrays: Mapping[str, Array], order: Sequence[str]) -> str | None:
+    """What is wrong about the shapes of a network's parameters; None if nothing is."""
     inputs = None
     for weights_name, bias_name in zip(order[::2], order[1::2], strict=True):
-        weights = _checked_array(named[weights_name], f"{path}: {weights_name}")
-        bias = _checked_array(named[bias_name], f"{path}: {bias_name}")
-        if weights.ndim != 2 or 0 in weights.shape:
-            raise FormatError(
-                f"{path}: {weights_name}: expected (inputs, outputs), found shape {weights.shape}"
+        weights, bias = arrays[weights_name].shape, arrays[bias_name].shape
+        if len(weights) != 2 or 0 in weights:
+            return f"{weights_name}: expected (inputs, outputs), found shape {weights}"
+        if inputs is not None and weights[0] != inputs:
+            return (
+                f"{weights_name}: expected {inputs} inputs, the outputs of the layer before, "
+                f"found shape {weights}"
             )
-        if inputs is not None and weights.shape[0] != inputs:
-            raise FormatError(
-                f"{path}: {weights_name}: expected {inputs} inputs, the outputs of the layer before, "
-                f"found shape {weights.shape}"
-            )
-        inputs = weights.shape[1]
-        if bias.shape not in ((inputs,), (1, inputs)):
-            raise FormatError(f"{path}: {bias_name}: expected shape ({inputs},), found {bias.shape}")
-        checked |= {weights_name: weights, bias_name: bias.reshape(inputs)}
-    return checked
+        inputs = weights[1]
+        if bias not in ((inputs,), (1, inputs)):
+            return f"{bias_name}: expected shape ({inputs},), found {bias}"
+    return None
 
 
 def _checked_array(value: object, place: str) -> Array:

@@ -673,6 +673,32 @@ def test_what_is_no_parameters_is_told_in_one_line(value: object, reason: str, t
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"W1": np.zeros((3, 4)), "W2": np.zeros((2, 3))},
+        {"b1": np.zeros((3, 1)), "b2": np.zeros((2, 1))},
+        {"W1": np.zeros((3, 4)), "W2": np.zeros((2, 3)), "b1": np.zeros((3, 1)), "b2": np.zeros((2, 1))},
+        {"W1": np.zeros((3, 4)), "W2": np.zeros((2, 3)), "b1": np.zeros((1, 3)), "b2": np.zeros((1, 2))},
+        {"W1": np.zeros((2, 4)), "b1": np.zeros(2), "W2": None, "b2": None},
+    ],
+)
+def test_parameters_that_would_fit_transposed_are_told_to_be(
+    changes: dict[str, Array | None], tmp_path: Path
+) -> None:
+    path = tmp_path / "file.pkl"
+    path.write_bytes(pickle.dumps(_changed(**changes)))
+    with pytest.raises(FormatError, match=r"; transposed\? W is \(inputs, outputs\), b is \(outputs,\)$"):
+        read_parameters(path)
+
+
+def test_parameters_that_fit_neither_way_are_not_told_to_be_transposed(tmp_path: Path) -> None:
+    path = tmp_path / "file.pkl"
+    path.write_bytes(pickle.dumps(_changed(W1=np.zeros((3, 5)))))
+    with pytest.raises(FormatError, match=r"expected shape \(5,\), found \(3,\)$"):
+        read_parameters(path)
+
+
 def test_parameters_that_could_not_be_read_are_not_written(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="W1: 12 of 12 numbers are NaN"):
         write_parameters(tmp_path / "file", {**parameters(), "W1": NAN})
