@@ -1,6 +1,8 @@
 """What a file holds, told from its first bytes, and other strangers' text: for error messages of one line."""
 
 import re
+from collections.abc import Iterable
+from pathlib import PurePosixPath
 from typing import Final
 
 HEAD_BYTES: Final = 512
@@ -33,6 +35,26 @@ def shorten(text: str, maximum: int = 100) -> str:
     """Text from a file as an error message can show it: printable, `maximum` characters and dots."""
     printable = "".join(character if character.isprintable() else "?" for character in text[:maximum])
     return printable + "..." * (len(text) > maximum)
+
+
+def nearest(name: str, others: Iterable[str]) -> str | None:
+    """Which of the other names is likely to be the file `name`: one that lies elsewhere, or that was renamed.
+
+    Browsers and unpackers add " (1)" or ".download", take ".gz" away, or put a full stop for a dash.
+    """
+    known = [other for other in others if other != name]
+    last = PurePosixPath(name).name
+    below = [other for other in known if PurePosixPath(other).name == last]
+    begins = _letters(_PACKED.sub("", last))
+    renamed = [other for other in known if _letters(PurePosixPath(other).name).startswith(begins)]
+    return next(iter(below or renamed), None)
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]|^copy of", "", name.lower())
+
+
+_PACKED: Final = re.compile(r"(\.tar|\.gz|\.tgz|\.bin)+$")
 
 
 def harmless(text: str) -> str:

@@ -50,18 +50,18 @@ def _check_part(
     images_file, labels_file = files[f"{part}_images"], files[f"{part}_labels"]
     shape = _check_images(idx.read_header(images_file), images_file, image_shape, part, source.count(part))
     header = idx.read_header(labels_file)
-    if header.dtype != np.uint8 or len(header.shape) != 1:
+    if header.dtype.kind not in "iu" or header.shape[1:] not in ((), (1,)):
         raise FormatError(
-            f"{labels_file}: expected labels as uint8 (count,), found {_describe_header(header)}"
+            f"{labels_file}: expected labels as integers (count,), found {_describe_header(header)}"
         )
     if header.shape[0] != shape[0]:
         raise FormatError(
             f"{labels_file}: expected {shape[0]:,} labels for the images of {images_file.name}, "
             f"found {header.shape[0]:,}"
         )
-    labels = idx.read(labels_file)
+    labels = idx.read(labels_file).reshape(shape[0])
     _check_labels(labels, labels_file, len(source.classes))
-    return shape, labels
+    return shape, labels.astype(np.uint8)
 
 
 def _check_images(
@@ -82,7 +82,7 @@ def _check_images(
 
 
 def _check_labels(labels: Array, path: Path, class_count: int) -> None:
-    wrong = np.flatnonzero(labels >= class_count)
+    wrong = np.flatnonzero((labels < 0) | (labels >= class_count))
     if len(wrong):
         raise FormatError(
             f"{path}: expected labels from 0 to {class_count - 1}, "

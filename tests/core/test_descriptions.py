@@ -5,7 +5,7 @@ import tarfile
 import numpy as np
 import pytest
 
-from pipeline.core.descriptions import describe, harmless, shorten
+from pipeline.core.descriptions import describe, harmless, nearest, shorten
 
 
 def _tar() -> bytes:
@@ -47,3 +47,20 @@ def test_shortens_to_one_printable_line() -> None:
 
 def test_text_cannot_steer_a_terminal() -> None:
     assert harmless("a\x1b[2J\rb\x9b\u202ec\nd é お") == "a?[2J?b??c\nd é お"
+
+
+@pytest.mark.parametrize(
+    ("name", "others", "expected"),
+    [
+        ("a-idx3-ubyte.gz", ["a-idx3-ubyte (1).gz"], "a-idx3-ubyte (1).gz"),
+        ("a-idx3-ubyte.gz", ["a.idx3-ubyte"], "a.idx3-ubyte"),
+        ("a-idx3-ubyte.gz", ["a-idx3-ubyte.gz.crdownload"], "a-idx3-ubyte.gz.crdownload"),
+        ("a-idx3-ubyte.gz", ["A-IDX3-UBYTE.GZ"], "A-IDX3-UBYTE.GZ"),
+        ("train-images-idx3-ubyte.gz", ["train-labels-idx1-ubyte.gz", "t10k-images-idx3-ubyte.gz"], None),
+        ("f/data_batch_1", ["data_batch_1.txt", "x/f/data_batch_1"], "x/f/data_batch_1"),
+        ("f/data_batch_1", ["f/data_batch_2", "f/test_batch", "f/data_batch_1"], None),
+        ("name", [], None),
+    ],
+)
+def test_the_name_that_is_meant(name: str, others: list[str], expected: str | None) -> None:
+    assert nearest(name, others) == expected

@@ -93,8 +93,13 @@ def test_idx_with_colours_keeps_its_axes(tmp_path: Path) -> None:
             {"train_labels": np.zeros(11, "u1")},
             "expected 12 labels for the images of train_images.gz, found 11",
         ),
-        ({"train_labels": np.zeros((12, 1), "u1")}, "expected labels as uint8 (count,), found uint8 (12, 1)"),
-        ({"train_labels": np.zeros(12, "i4")}, "found int32 (12,)"),
+        (
+            {"train_labels": np.zeros((12, 2), "u1")},
+            "expected labels as integers (count,), found uint8 (12, 2)",
+        ),
+        ({"train_labels": np.zeros(12, "f4")}, "found float32 (12,)"),
+        ({"train_labels": np.full(12, 256, "i4")}, "expected labels from 0 to 2, found 256 in row 0"),
+        ({"train_labels": np.full(12, -1, "i1")}, "expected labels from 0 to 2, found -1 in row 0"),
         ({"test_labels": np.array([0, 1, 2, 3, 0], "u1")}, "expected labels from 0 to 2, found 3 in row 3"),
     ],
 )
@@ -104,6 +109,16 @@ def test_idx_that_is_not_as_expected(changes: dict[str, Array], reason: str, tmp
     with pytest.raises(FormatError, match=rf"^{re.escape(f'{files[role]}: ')}.*{re.escape(reason)}$"):
         parse(files, tmp_path / "parsed", EXPECTED)
     assert not list((tmp_path / "parsed").glob(f"{role.partition('_')[0]}/*"))
+
+
+@pytest.mark.parametrize(
+    "labels", [np.arange(12, dtype=">i4") % 3, np.arange(12, dtype="i1").reshape(12, 1) % 3]
+)
+def test_idx_labels_may_be_integers_of_any_kind(labels: Array, tmp_path: Path) -> None:
+    parse(idx_files(tmp_path, train_labels=labels), tmp_path / "parsed", EXPECTED)
+    found = load(tmp_path / "parsed", "train").labels
+    assert found.dtype == np.uint8
+    assert np.array_equal(found, np.arange(12) % 3)
 
 
 def test_no_images_are_an_error(tmp_path: Path) -> None:

@@ -11,12 +11,13 @@ import contextlib
 import tarfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
 
-from pipeline.core.descriptions import shorten
+from pipeline.core.descriptions import nearest, shorten
 from pipeline.core.errors import FormatError
 from pipeline.core.files import pickle_reader, pickle_writer
 from pipeline.core.files.arrays import NpyWriter, atomic_npy
@@ -36,6 +37,7 @@ MAXIMUM_BATCH_BYTES: Final = 2**28
 _PLANE: Final = 32 * 32
 _PIXELS: Final = 3 * _PLANE
 _TRAIN_BATCHES: Final = 5
+_MOST_NAMES: Final = 1000  # of a folder, looked at for one that is near a missing one
 _ROWS_AT_A_TIME: Final = 64  # what the caches hold, so that three passes over them cost little
 _PYTHON_FOLDER: Final = "cifar-10-batches-py"
 
@@ -187,7 +189,12 @@ def _interleaved(pixels: Array) -> Iterator[tuple[int, Array]]:
 
 def _batches(source: Path, variant: Variant) -> Generator[tuple[_Batch, int], None, None]:
     """Every batch, and how many its part has."""
-    members = _folder_members(source, variant) if source.is_dir() else _archive_members(source, variant)
+    others: list[str] = []
+    members = (
+        _folder_members(source, variant, others)
+        if source.is_dir()
+        else _archive_members(source, variant, others)
+    )
     seen: dict[_Version, set[str]] = {}
     with contextlib.closing(one_ahead(members)) as ahead:
         for version, name, place, data in ahead:
@@ -200,27 +207,37 @@ def _batches(source: Path, variant: Variant) -> Generator[tuple[_Batch, int], No
     version = next(iter(seen), variant.versions[0])
     missing = [name for name in version.batches() if name not in seen.get(version, ())]
     if missing:
-        raise FormatError(f"{source}: expected {variant.title}, found no {version.folder}/{missing[0]}")
+        wanted = f"{version.folder}/{missing[0]}"
+        raise FormatError(f"{source}: expected {variant.title}, found no {wanted}{_instead(wanted, others)}")
 
 
-def _archive_members(source: Path, variant: Variant) -> Generator[_Member, None, None]:
+def _instead(wanted: str, others: Sequence[str]) -> str:
+    """What may have been meant for a batch that is missing: it lies one folder deeper, or was renamed."""
+    near = nearest(wanted, others)
+    return "" if near is None else f", but {shorten(near)}: expected it without other folders and by its name"
+
+
+def _archive_members(source: Path, variant: Variant, others: list[str]) -> Generator[_Member, None, None]:
     names = {
         f"{version.folder}/{name}": (version, name)
         for version in variant.versions
         for name in version.batches()
     }
     with open_stream(source) as stream:
-        for member, data in read_members(stream, names, maximum_bytes=MAXIMUM_BATCH_BYTES):
+        for member, data in read_members(stream, names, maximum_bytes=MAXIMUM_BATCH_BYTES, others=others):
             yield *names[member], f"{source}: {member}", data
 
 
-def _folder_members(source: Path, variant: Variant) -> Generator[_Member, None, None]:
+def _folder_members(source: Path, variant: Variant, others: list[str]) -> Generator[_Member, None, None]:
     for version in variant.versions:
         for name in version.batches():
             for path in (source / version.folder / name, source / name):
                 if path.is_file():
                     yield version, name, str(path), read_bytes(path, maximum_bytes=MAXIMUM_BATCH_BYTES)
                     break
+    wanted = {f"{version.folder}/{name}" for version in variant.versions for name in version.batches()}
+    found = (path.relative_to(source).as_posix() for path in islice(source.rglob("*"), _MOST_NAMES))
+    others += sorted(name for name in found if name not in wanted)
 
 
 def _pickled(data: bytes, place: str, variant: Variant) -> tuple[Array, Array]:
@@ -232,14 +249,55 @@ def _pickled(data: bytes, place: str, variant: Variant) -> tuple[Array, Array]:
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape[1:] != (_PIXELS,):
         found = f"{pixels.dtype} {pixels.shape}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
         raise FormatError(f"{place}: expected data as uint8 (rows, {_PIXELS}), found {found}")
-    labels = batch[variant.label_key]
-    if isinstance(labels, list) and all(type(label) is int and abs(label) < 2**31 for label in labels):
-        labels = np.array(labels, np.int64)
-    if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu" or labels.ndim != 1:
-        raise FormatError(f"{place}: expected {variant.label_key} as a list of integers, found another thing")
+    labels = _labels(batch[variant.label_key], f"{place}: expected {variant.label_key} as a list of integers")
     if len(labels) != len(pixels):
         raise FormatError(f"{place}: {len(pixels):,} images but {len(labels):,} {variant.label_key}")
     return pixels, labels
+
+
+def _labels(value: object, expected: str) -> Array:
+    """Integers (rows,), however they were put: a list or tuple of any kind of integer, an array, a column.
+
+    Raises:
+        FormatError: they are something else; the message begins with `expected`.
+    """
+    if isinstance(value, list | tuple):
+        numbers = [_alone(item) for item in value]
+        for row, number in enumerate(numbers):
+            if (
+                isinstance(number, bool)
+                or not isinstance(number, int | np.integer)
+                or abs(int(number)) >= 2**31
+            ):
+                raise FormatError(f"{expected}, found {_described(value[row])} in row {row:,}")
+        return np.array([int(number) for number in numbers], np.int64)  # type: ignore[call-overload]  # (checked)
+    if (
+        isinstance(value, np.ndarray)
+        and value.dtype.kind in "iu"
+        and value.shape in ((value.size,), (value.size, 1))
+    ):
+        return value.reshape(value.size)
+    raise FormatError(f"{expected}, found {_described(value)}")
+
+
+def _alone(item: object) -> object:
+    """What a list, tuple or array of one item holds, as a row of a column is; anything else as it is."""
+    if isinstance(item, list | tuple) and len(item) == 1:
+        return item[0]
+    if isinstance(item, np.ndarray) and item.size == 1:
+        return item.reshape(())[()]
+    return item
+
+
+def _described(value: object) -> str:
+    """Some strangers' value, shortly."""
+    if isinstance(value, np.ndarray):
+        return f"an array of {value.dtype} {value.shape}"
+    if isinstance(value, list | tuple | dict):
+        return f"a {type(value).__name__} of {len(value):,}"
+    if isinstance(value, str | bytes):
+        return f"the text {shorten(repr(value[:40]))}"
+    return f"the {type(value).__name__} {shorten(str(value), 40)}"
 
 
 def _binary(data: bytes, place: str, variant: Variant) -> tuple[Array, Array]:

@@ -33,7 +33,7 @@ _KINDS: Final = {
 
 
 def read_members(
-    stream: Stream, names: Collection[str], *, maximum_bytes: int
+    stream: Stream, names: Collection[str], *, maximum_bytes: int, others: list[str] | None = None
 ) -> Iterator[tuple[str, bytes]]:
     """The wanted members of a tar archive, one after the other, in the archive's order.
 
@@ -43,6 +43,7 @@ def read_members(
         stream: the archive.
         names: the members' names; a "./" before them in the archive is ignored.
         maximum_bytes: the size past which a member is refused.
+        others: takes the names of the members that are not wanted.
 
     Yields:
         Name and content.
@@ -55,6 +56,8 @@ def read_members(
     found: set[str] = set()
     for name, member in _headers(stream):
         if name not in names:
+            if others is not None:
+                others.append(name)
             _skip(stream, _data_bytes(member))
             continue
         if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):

@@ -221,6 +221,26 @@ def test_labels_may_be_an_array(tmp_path: Path) -> None:
     assert np.array_equal(parse(tar(files, tmp_path / "source"))[3], TEST_LABELS)
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [
+        tuple(TEST_LABELS.tolist()),
+        list(TEST_LABELS),
+        list(TEST_LABELS.astype(np.uint8)),
+        TEST_LABELS.astype(">i2"),
+        TEST_LABELS.reshape(-1, 1),
+        TEST_LABELS.reshape(-1, 1).tolist(),
+        [(label,) for label in TEST_LABELS],
+        [np.array([label]) for label in TEST_LABELS],
+    ],
+    ids=["tuple", "numpy", "uint8", "big-endian", "column", "lists", "tuples", "arrays"],
+)
+def test_labels_may_be_integers_of_any_kind(labels: object, tmp_path: Path) -> None:
+    files = python_10()
+    files[TEST_NAME] = pickle.dumps({"labels": labels, "data": TEST_PLANES})
+    assert np.array_equal(parse(tar(files, tmp_path / "source"))[3], TEST_LABELS)
+
+
 def test_more_images_than_a_block(tmp_path: Path) -> None:
     pixels = RANDOM.integers(0, 256, (200, 3072), np.uint8)
     files = python_100() | {
@@ -255,10 +275,19 @@ def batch(**changes: object) -> bytes:
         (TEST_NAME, batch(data=TRAIN_PLANES[:ROWS].astype("i4")), "found int32 (7, 3072)"),
         (TEST_NAME, batch(data=np.zeros((0, 3072), "u1"), labels=[]), "expected images, found none"),
         (TEST_NAME, batch(labels=[0] * 6), "7 images but 6 labels"),
-        (TEST_NAME, batch(labels=["0"] * ROWS), "expected labels as a list of integers"),
-        (TEST_NAME, batch(labels=[[0]] * ROWS), "expected labels as a list of integers"),
-        (TEST_NAME, batch(labels=[2**70] * ROWS), "expected labels as a list of integers"),
-        (TEST_NAME, batch(labels=np.zeros(ROWS)), "expected labels as a list of integers"),
+        (
+            TEST_NAME,
+            batch(labels=[0, "0"]),
+            "expected labels as a list of integers, found the text '0' in row 1",
+        ),
+        (TEST_NAME, batch(labels=[[0, 1]] * ROWS), "a list of integers, found a list of 2 in row 0"),
+        (TEST_NAME, batch(labels=[2**70] * ROWS), "found the int 1180591620717411303424 in row 0"),
+        (TEST_NAME, batch(labels=[True] * ROWS), "found the bool True in row 0"),
+        (TEST_NAME, batch(labels=[0.0] * ROWS), "found the float 0.0 in row 0"),
+        (TEST_NAME, batch(labels={"a": 1}), "found a dict of 1"),
+        (TEST_NAME, batch(labels=np.zeros(ROWS)), "a list of integers, found an array of float64 (7,)"),
+        (TEST_NAME, batch(labels=np.eye(ROWS, dtype=int)), "found an array of int64 (7, 7)"),
+        (TEST_NAME, batch(labels=np.array(3)), "found an array of int64 ()"),
         (TEST_NAME, batch(labels=[0, 1, 10, 3, 4, 5, 6]), "expected labels from 0 to 9, found 10 in row 2"),
         (TEST_NAME, batch(labels=[0, 1, 2, 3, 4, 5, -1]), "expected labels from 0 to 9, found -1 in row 6"),
         (BATCH_3, batch(data=TRAIN_PLANES[:6], labels=[0] * 6), "rows as in the other batches, found"),
@@ -276,6 +305,24 @@ def test_a_missing_batch_is_named(missing: str, place: Callable[[Files, Path], P
     files = python_10()
     del files[missing]
     assert refusal(place(files, tmp_path / "source")).endswith(f"expected CIFAR-10, found no {missing}")
+
+
+@pytest.mark.parametrize("place", [folder, tar])
+@pytest.mark.parametrize("above", ["cifar", "a/b"])
+def test_a_folder_too_many_is_named(above: str, place: Callable[[Files, Path], Path], tmp_path: Path) -> None:
+    files = {f"{above}/{name}": data for name, data in python_10().items()}
+    message = refusal(place(files, tmp_path / "source"))
+    assert (
+        f"found no cifar-10-batches-py/data_batch_1, but {above}/cifar-10-batches-py/data_batch_1" in message
+    )
+
+
+@pytest.mark.parametrize("place", [folder, tar])
+def test_a_renamed_batch_is_named(place: Callable[[Files, Path], Path], tmp_path: Path) -> None:
+    files = python_10()
+    files[f"{BATCH_3} (1)"] = files.pop(BATCH_3)
+    message = refusal(place(files, tmp_path / "source"))
+    assert f"found no {BATCH_3}, but {BATCH_3} (1): " in message
 
 
 def test_both_versions_at_once_are_refused(tmp_path: Path) -> None:
