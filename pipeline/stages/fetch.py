@@ -32,14 +32,14 @@ def run(context: DatasetContext) -> None:
     """
     dataset, source = context.dataset, context.dataset.source(context.source)
     if source.drawing is None:
-        _download(source, dataset.name, context.raw, context.layout.parts(context.source, dataset.name))
+        _download(source, dataset, context.raw, context.layout.parts(context.source, dataset.name))
     else:
         _draw(dataset, source, context.raw)
     # Last, so that a failure takes nothing away.
     _remove_others(context.raw, {file.name for file in source.files.values()})
 
 
-def _download(source: Source, dataset: str, folder: Path, part_folder: Path) -> None:
+def _download(source: Source, dataset: Dataset, folder: Path, part_folder: Path) -> None:
     from pipeline.data.download import fetch, mirrors  # the HTTP library is not needed to draw
 
     for file in source.files.values():
@@ -49,7 +49,8 @@ def _download(source: Source, dataset: str, folder: Path, part_folder: Path) -> 
             folder,
             part_folder=part_folder,
             own_mirror=mirrors.mirror_from_environment(),
-            dataset=dataset,
+            dataset=dataset.name,
+            has_stand_in="bundled" in dataset.sources,
             show_progress=progress,
             report=say,
         )

@@ -214,3 +214,23 @@ def test_a_failed_download_ends_with_1(checkout: Layout, cli: Run, monkeypatch: 
 def test_a_source_that_the_data_set_does_not_have(checkout: Layout) -> None:
     with pytest.raises(ConfigError, match="no stand-in is drawn for it"):
         fetch.run(DatasetContext(checkout, read_dataset(checkout.conf, "kmnist"), "bundled"))
+
+
+@pytest.mark.parametrize(("name", "has_stand_in"), [("mnist", True), ("kmnist", False)])
+def test_only_a_data_set_with_a_stand_in_is_told_of_it(
+    name: str,
+    has_stand_in: bool,  # noqa: FBT001  (a parametrised value)
+    checkout: Layout,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[object] = []
+
+    def pretend(file: object, mirrors: object, folder: Path, **options: object) -> None:
+        del file, mirrors
+        folder.mkdir(parents=True, exist_ok=True)
+        asked.append(options["has_stand_in"])
+
+    monkeypatch.setattr(fetching, "fetch", pretend)
+    dataset = read_dataset(Path(__file__).parents[2] / "conf", name)
+    fetch.run(DatasetContext(checkout, dataset, "official"))
+    assert asked == [has_stand_in] * 4

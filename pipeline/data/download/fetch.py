@@ -8,18 +8,21 @@ on from there. Only a file whose checksum is right gets its final name.
 
 import errno
 import http
+import os
 import random
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 from urllib.parse import urlsplit
 
 import requests
 
 from pipeline.config.schema import File
+from pipeline.core.descriptions import HEAD_BYTES, describe, nearest, shorten
 from pipeline.core.errors import ConfigError, FetchError
 from pipeline.core.progress import BYTES, Progress, ShowProgress, format_bytes
 from pipeline.data.download.http import Answer, Limits, MirrorError, exchange
@@ -28,6 +31,7 @@ from pipeline.data.download.part import PIECE_BYTES, PartFile, is_complete, lock
 
 # An attempt that brings this much starts the count anew: a long download may be dropped many times.
 _WORTHWHILE_BYTES: Final = 1 << 20
+_MOST_NAMES: Final = 1000  # of a folder, looked at for one that is near a missing one
 
 
 def fetch(
@@ -38,6 +42,7 @@ def fetch(
     part_folder: Path | None = None,
     own_mirror: str | None = None,
     dataset: str | None = None,
+    has_stand_in: bool = True,
     limits: Limits | None = None,
     session: requests.Session | None = None,
     show_progress: ShowProgress = Progress,
@@ -63,6 +68,7 @@ def fetch(
             URL; it is a folder in any case. See `mirror_from_environment`.
         dataset: the folder below `own_mirror` that is looked into before `own_mirror` itself, because data
             sets share file names.
+        has_stand_in: whether advice may name the bundled data.
         limits: timeouts, retries and the least speed.
         session: an HTTP session; by default a new one, which takes proxies from the environment.
         show_progress: opens the progress, in bytes (`pipeline.core.progress`); by default a silent one.
@@ -106,7 +112,7 @@ def fetch(
                     report(f"{file.name}: going on at {format_bytes(part.size)}")
                 waiting = _Waiting(sleep=sleep, clock=clock, now=now, jitter=jitter)
                 download = _Download(part, limits or Limits(), open_session, report, waiting)
-                source = download.run(sources)
+                source = download.run(sources, has_stand_in=has_stand_in)
             part.move_to(destination)
         report(f"{file.name}: {format_bytes(file.bytes)} from {source}")
     except OSError as error:
@@ -149,7 +155,7 @@ class _Download:
         self._report = report
         self._waiting = waiting
 
-    def run(self, sources: Sequence[Place]) -> str:
+    def run(self, sources: Sequence[Place], *, has_stand_in: bool) -> str:
         """Try the sources in turn, and say which one delivered.
 
         Raises:
@@ -167,7 +173,7 @@ class _Download:
             troubles.append(trouble)
             more = "trying the next place" if len(troubles) < len(sources) else "no place left to try"
             self._report(f"{source.label}: {trouble.text}; {more}")
-        raise FetchError(_failure(self._file, sources, troubles))
+        raise FetchError(_failure(self._file, sources, troubles, has_stand_in=has_stand_in))
 
     def _try(self, source: Place) -> MirrorError | None:
         """Take the file from one source, with retries; the last trouble if that did not work."""
@@ -203,13 +209,14 @@ class _Download:
         """Take the file from a local folder."""
         try:
             if not path.is_file():
-                raise MirrorError("no such file")
-            if path.stat().st_size != self._file.bytes:
-                raise MirrorError(_wrong_size(path.stat().st_size, self._file))
+                raise MirrorError(f"no such file{_near(path)}")
             local = path.open("rb", buffering=0)
         except OSError as error:
             raise MirrorError(f"cannot be read: {error.strerror or error}") from None
         with local:
+            size = os.fstat(local.fileno()).st_size
+            if size != self._file.bytes:
+                raise MirrorError(_wrong_size(size, self._file) + _held(local, path.suffix))
             self._part.discard()
             while self._part.missing:
                 try:
@@ -321,22 +328,41 @@ class _Download:
         raise MirrorError(text, attempts=max(2, self._limits.attempts), discard=True)
 
 
+def _near(path: Path) -> str:
+    """The file beside a missing one that may be meant, as a clause: a browser's copy, or without its .gz."""
+    try:
+        names = sorted(other.name for other in islice(path.parent.iterdir(), _MOST_NAMES) if other.is_file())
+    except OSError:
+        return ""
+    near = nearest(path.name, names)
+    return "" if near is None else f", but {shorten(near)} is there: rename it if it is the same file"
+
+
+def _held(file: BinaryIO, suffix: str) -> str:
+    """What a file of the wrong size holds, as a clause, where that says more than its size."""
+    found = describe(file.read(HEAD_BYTES) or b"")
+    if suffix in {".gz", ".tgz"} and found in {"idx data", "a tar archive", "a pickle"}:
+        return f": it holds {found}, unpacked; the packed original is wanted"
+    return f": it holds {found}"
+
+
 def _wrong_size(found: int | None, file: File) -> str:
     return f"has {found} bytes instead of {file.bytes}"
 
 
-def _failure(file: File, sources: Sequence[Place], troubles: Sequence[MirrorError]) -> str:
+def _failure(
+    file: File, sources: Sequence[Place], troubles: Sequence[MirrorError], *, has_stand_in: bool
+) -> str:
     """The error of a download that failed everywhere: what happened at each place, and what to do."""
+    ways = [f"name a copy of your own ({MIRROR_VARIABLE}=FOLDER-OR-URL)"]
+    if has_stand_in:
+        ways.append("use the bundled data (`source: bundled` in params.yaml)")
     if all(trouble.unreachable for trouble in troubles) and not any(source.own for source in sources):
         hosts = ", ".join(dict.fromkeys(urlsplit(source.label).netloc for source in sources))
         return (
             f"{file.name}: no network? None of the mirrors can be reached ({hosts})\n"
-            "Without network: the bundled data (`source: bundled` in params.yaml), "
-            f"or a copy of your own ({MIRROR_VARIABLE}=FOLDER-OR-URL)"
+            f"Without network: {', or '.join(ways)}"
         )
     lines = [f"  {source.label}: {trouble.text}" for source, trouble in zip(sources, troubles, strict=True)]
-    advice = (
-        "Try again later (what has arrived is kept), name a copy of your own "
-        f"({MIRROR_VARIABLE}=FOLDER-OR-URL), or use the bundled data (`source: bundled` in params.yaml)"
-    )
+    advice = ", or ".join(["Try again later (what has arrived is kept)", *ways])
     return "\n".join([f"{file.name}: no mirror delivers it", *lines, advice])

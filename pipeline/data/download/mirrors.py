@@ -44,7 +44,7 @@ def places_of(file: File, mirrors: Sequence[str], own_mirror: str | None, datase
     sources = _own_places(own_mirror, dataset, file.name) if own_mirror else []
     for mirror in mirrors:
         url = _below(mirror, file.name) if mirror.endswith("/") else mirror
-        if not url.startswith("https://"):
+        if urlsplit(url).scheme != "https":
             raise ConfigError(
                 f"mirror {_label(url)}: expected an https URL; one of your own goes into {MIRROR_VARIABLE}"
             )

@@ -44,7 +44,7 @@ from pipeline.core.errors import ConfigError, FetchError
 from pipeline.core.progress import Progress
 from pipeline.data.download.fetch import Limits, fetch
 from pipeline.data.download.http import Answer
-from pipeline.data.download.mirrors import MIRROR_VARIABLE, mirror_from_environment
+from pipeline.data.download.mirrors import MIRROR_VARIABLE, mirror_from_environment, places_of
 
 
 def some_bytes(count: int) -> bytes:
@@ -1123,7 +1123,9 @@ def test_an_own_folder_goes_first(world: World, tmp_path: Path, form: str, below
     ("present", "text"),
     [
         (None, "no such file"),
-        (b"", "has 0 bytes instead of 300000"),
+        (b"", "has 0 bytes instead of 300000: it holds nothing (an empty file)"),
+        (b"\0\0\x08\x01\0\0\0\1\7", "has 9 bytes instead of 300000: it holds idx data, unpacked; the packed"),
+        (b"<html>", "has 6 bytes instead of 300000: it holds an HTML page"),
         (bytes(len(CONTENT)), "wrong checksum"),
     ],
 )
@@ -1136,6 +1138,40 @@ def test_in_an_own_folder_too_the_checksum_decides(
     world.fetch(FIRST, own_mirror=str(tmp_path))
     assert world.told[0].startswith(f"{tmp_path / NAME}: {text}")
     world.assert_delivered()
+
+
+@pytest.mark.parametrize("below", ["", "mnist"])
+@pytest.mark.parametrize(
+    "near", [NAME.replace(".gz", " (1).gz"), NAME.removesuffix(".gz"), f"{NAME}.download", f"Copy of {NAME}"]
+)
+def test_a_file_of_nearly_the_name_is_named(world: World, tmp_path: Path, near: str, below: str) -> None:
+    (tmp_path / below).mkdir(exist_ok=True)
+    (tmp_path / below / near).write_bytes(CONTENT)
+    (tmp_path / below / "readme.txt").write_bytes(b"x")
+    world.server.script("first.test", good())
+    world.fetch(FIRST, own_mirror=str(tmp_path), dataset=below or None)
+    assert f"{tmp_path / below / NAME}: no such file, but {near} is there: rename it" in world.told[0]
+    world.assert_delivered()
+
+
+@pytest.mark.parametrize("scheme", ["HTTP", "Http"])
+def test_the_scheme_of_an_own_mirror_may_be_in_capitals(world: World, scheme: str) -> None:
+    world.server.script("own", good())
+    world.fetch(FIRST, own_mirror=world.server.url.replace("http", scheme) + "/own")
+    assert [seen.path for seen in world.server.seen] == [f"/own/{NAME}"]
+    world.assert_delivered()
+
+
+@pytest.mark.parametrize("end", ["/", f"/{NAME}"])
+def test_the_scheme_of_a_mirror_may_be_in_capitals(end: str) -> None:
+    (place,) = places_of(FILE, [f"HTTPS://first.test{end}"], None, None)
+    assert str(place.place).lower() == f"https://first.test/{NAME}".lower()
+
+
+def test_only_a_data_set_with_a_stand_in_is_told_to_use_it(world: World) -> None:
+    world.server.script("first.test", status(404), status(404))
+    assert "source: bundled" in str(world.fails(FIRST))
+    assert "bundled" not in str(world.fails(FIRST, has_stand_in=False))
 
 
 def test_in_an_own_folder_only_plain_files_are_opened(world: World, tmp_path: Path) -> None:
