@@ -925,10 +925,25 @@ def test_a_run_from_nothing_gives_what_is_committed(
 
 
 @pytest.mark.slow
+def test_a_run_from_nothing_where_paths_look_like_something_else(template: Checkout, tmp_path: Path) -> None:
+    """Like references to Hydra, lists, comments and the end of a line to whoever reads a path as text."""
+    root, temporary = tmp_path / "a${oc.env:HOME},#b\nc", tmp_path / "t${seed},#b\nc"
+    shutil.copytree(template.root, root, symlinks=True)
+    temporary.mkdir()
+    environment = {"DVC_SITE_CACHE_DIR": str(tmp_path / "site"), "TMPDIR": str(temporary)}
+    checkout = Checkout(root, {**template.environment, **environment})
+    printed = checkout.run(*VERIFY[:4], "--stage", "train@tiny")
+    assert re.search(r"^(\d+) of \1 outputs identical \(", printed, re.MULTILINE)
+    assert list(temporary.iterdir()) == []
+    assert checkout.git("status", "--porcelain") == ""
+    assert {path.name for path in tmp_path.iterdir()} == {root.name, temporary.name, "site"}
+
+
+@pytest.mark.slow
 def test_another_result_is_named_by_its_stage_and_largest_difference(
     checkout: Checkout, temporary: Path
 ) -> None:
-    stage = checkout.root / "pipeline" / "stages" / "train.py"
+    stage = checkout.root / "pipeline" / "stages" / "train" / "stage.py"
     text = stage.read_text()
     assert text.count("write_parameters(results.parameters, ") == 1
     stage.write_text(
@@ -949,7 +964,7 @@ def test_another_result_is_named_by_its_stage_and_largest_difference(
         r"/parameters.pkl: b1\[3\]: committed .+, found .+, the largest difference: 0.5; 1 of [0-9,]+ numbers"
     )
     assert re.search(how, printed)
-    assert "saw other contents of pipeline/stages/train/stage.py.\n" in printed
+    assert "saw other contents of pipeline/stages/train.\n" in printed
     assert list(temporary.iterdir()) == []
 
 

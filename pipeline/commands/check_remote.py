@@ -89,8 +89,8 @@ def _lists_with(faults: Collection[str], lists: Mapping[str, Collection[str]]) -
 @contextlib.contextmanager
 def _remote(layout: Layout, name: str | None) -> Iterator["HashFileDB"]:
     """The objects on a remote; each storage's own errors in our words."""
-    from dvc.exceptions import DvcException  # type: ignore[import-untyped]  # it ships no types
-    from dvc.repo import Repo  # type: ignore[import-untyped]  # the same
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
 
     try:
         with Repo(str(layout.root)) as repo:

@@ -46,9 +46,8 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
     from pipeline.config.compose import read_params  # not needed for --help
     from pipeline.core import ledger
     from pipeline.core.conflicts import refuse_conflicts_in
-    from pipeline.core.files.atomic import read_bytes, write_text
-    from pipeline.core.files.tables import MAXIMUM_TEXT_BYTES
     from pipeline.repro import jobs
+    from pipeline.repro.lock import lock_text, sort_lock
 
     params = read_params(layout.params)
     refuse_conflicts_in(layout.root / "dvc.yaml", layout.root / "dvc.lock")
@@ -59,12 +58,7 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
         raise PipelineError(f"DVC cannot read the stages: {dag.stderr.strip()}")
     graph = jobs.read_graph(dag.stdout)
     order = jobs.serial_order(graph)
-    lock = layout.root / "dvc.lock"
-
-    def locked() -> str:
-        return read_bytes(lock, maximum_bytes=MAXIMUM_TEXT_BYTES).decode("utf-8") if lock.exists() else ""
-
-    known = jobs.stages_in(locked())
+    known = jobs.stages_in(lock_text(layout.root))
     targets = [stage for name in options.targets for stage in jobs.stages_of(graph, name)]
     chosen = jobs.needed_for(graph, targets or graph)
     work, searches = _work(layout, params)
@@ -85,10 +79,7 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
             report=say,
         )
     finally:
-        before = locked()
-        after = jobs.in_order(before, [*known, *(stage for stage in order if stage not in known)])
-        if after != before:
-            write_text(lock, after)
+        sort_lock(layout.root, [*known, *(stage for stage in order if stage not in known)])
     ledger.check(layout.root)
 
 

@@ -73,7 +73,8 @@ class Committed:
             )
         except (OSError, subprocess.CalledProcessError):  # its own settings are damaged
             return None
-        return None if md5 is None else Path(done.stdout.strip()) / "files" / "md5" / md5[:2] / md5[2:]
+        cache = Path(done.stdout.removesuffix("\n"))
+        return None if md5 is None else cache / "files" / "md5" / md5[:2] / md5[2:]
 
 
 def explain(committed: Committed, row: Row) -> str:

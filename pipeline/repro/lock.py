@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from omegaconf import OmegaConf
@@ -9,6 +10,9 @@ from omegaconf import OmegaConf
 from pipeline.core.conflicts import refuse_conflicts
 from pipeline.core.descriptions import shorten
 from pipeline.core.errors import FormatError
+from pipeline.core.files.atomic import read_bytes, write_text
+from pipeline.core.files.tables import MAXIMUM_TEXT_BYTES
+from pipeline.repro.jobs import in_order
 
 _NUMERIC_STAGE: Final = "train"
 
@@ -65,6 +69,33 @@ def read_lock(text: str, name: str = "dvc.lock") -> dict[str, Recorded]:
 
 def _hashes(entries: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     return {str(entry["path"]): str(entry[entry.get("hash", "md5")]) for entry in entries}
+
+
+def lock_text(root: Path) -> str:
+    """The text of a checkout's dvc.lock; nothing where there is none.
+
+    Raises:
+        PipelineError: it cannot be read.
+    """
+    path = root / "dvc.lock"
+    return read_bytes(path, maximum_bytes=MAXIMUM_TEXT_BYTES).decode("utf-8") if path.exists() else ""
+
+
+def sort_lock(root: Path, order: Sequence[str]) -> None:
+    """Put the stages of a checkout's dvc.lock in this order, others last.
+
+    Under DVC's own lock, for which it waits: another of its processes may be about to write what it ran.
+
+    Raises:
+        PipelineError: it cannot be read or written.
+    """
+    text = lock_text(root)
+    if in_order(text, order) == text:
+        return
+    from dvc.repo import Repo  # takes half a second
+
+    with Repo(str(root), _wait_for_lock=True).lock:
+        write_text(root / "dvc.lock", in_order(lock_text(root), order))
 
 
 def makers(lock: Lock) -> dict[str, str]:

@@ -1,0 +1,53 @@
+"""dvc.lock is put in order beside DVC's own processes."""
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import dvc.lock
+import pytest
+from dvc.repo import Repo
+
+from pipeline.repro.lock import lock_text, sort_lock
+
+FIRST = "  first:\n    cmd: a\n"
+SECOND = "  second:\n    cmd: b\n"
+THIRD = "  third:\n    cmd: c\n"
+HEAD = "schema: '2.0'\nstages:\n"
+ORDER = ["first", "second", "third"]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of DVC's, without git."""
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
+    root = tmp_path / "project"
+    root.mkdir()
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet", "--no-scm"], cwd=root, check=True)
+    return root
+
+
+def test_what_dvc_writes_meanwhile_is_kept(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "dvc.lock").write_text(HEAD + SECOND + FIRST)
+    waits = threading.Event()
+    monkeypatch.setattr(dvc.lock.time, "sleep", lambda _: waits.set() or released.wait(60))
+    released = threading.Event()
+    sorting = threading.Thread(target=sort_lock, args=(project, ORDER))
+    with Repo(str(project)).lock:
+        sorting.start()
+        assert waits.wait(60)
+        (project / "dvc.lock").write_text(HEAD + SECOND + THIRD + FIRST)
+    released.set()
+    sorting.join(60)
+    assert lock_text(project) == HEAD + FIRST + SECOND + THIRD
+
+
+def test_what_is_in_order_is_left_alone(tmp_path: Path) -> None:
+    """Without asking DVC, which would know no such folder."""
+    assert lock_text(tmp_path) == ""
+    sort_lock(tmp_path, ORDER)
+    assert not (tmp_path / "dvc.lock").exists()
+    (tmp_path / "dvc.lock").write_text(HEAD + FIRST + SECOND)
+    sort_lock(tmp_path, ORDER)
+    assert lock_text(tmp_path) == HEAD + FIRST + SECOND
