@@ -1,5 +1,6 @@
 """The command line, in this process and as a stranger runs it."""
 
+import argparse
 import hashlib
 import importlib
 import os
@@ -826,3 +827,34 @@ def test_nothing_heavy_is_imported_for_help() -> None:
         check=True,
     )
     assert done.stderr == "[]\n"
+
+
+class StrictContainer(argparse._ActionsContainer):
+    """argparse since Python 3.14, as far as help texts go: they are formatted as soon as they are added."""
+
+    def _check_help(self, action: argparse.Action) -> None:
+        if action.help and "%" in action.help:
+            self._get_formatter()._expand_help(action)
+
+    def add_argument(self, *names: Any, **options: Any) -> argparse.Action:  # noqa: ANN401  (argparse's)
+        action = _add_argument(self, *names, **options)
+        self._check_help(action)
+        return action
+
+
+_add_argument = argparse._ActionsContainer.add_argument
+
+
+def test_hydra_starts_where_help_texts_are_checked(
+    cli: Run, checkout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del checkout
+    for name in ("_check_help", "add_argument"):
+        monkeypatch.setattr(argparse._ActionsContainer, name, getattr(StrictContainer, name), raising=False)
+    with pytest.raises(TypeError):
+        argparse.ArgumentParser().add_argument("--lazy", help=object())
+    ended = cli("train", "experiment=tiny", "--cfg", "job")
+    assert ended.code == 0
+    assert "name: tiny" in ended.out
+    with pytest.raises(TypeError):
+        argparse.ArgumentParser().add_argument("--lazy", help=object())

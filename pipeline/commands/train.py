@@ -204,7 +204,7 @@ def _as_hydra_program(root: Path, arguments: Sequence[str]) -> Iterator[None]:
     # Hydra shows by logging, which would tell of each line that a reader who has gone did not read.
     logging.raiseExceptions = False
     try:
-        with contextlib.chdir(root):
+        with contextlib.chdir(root), _unchecked_help():
             yield
     finally:
         sys.argv, _, logging.raiseExceptions = before
@@ -264,3 +264,14 @@ def _remedy(layout: Layout, config: "Config") -> str:
     if source == params.get("source") and name in (params.get("datasets") or ()):
         return f"dvc repro parse@{name}"
     return f"pipeline fetch {name} --source {source} && pipeline parse {name} --source {source}"
+
+
+@contextlib.contextmanager
+def _unchecked_help() -> Iterator[None]:
+    """Python 3.14 formats help texts as they are added; one of Hydra 1.3's is no text until it is shown."""
+    parser: Any = argparse.ArgumentParser
+    parser._check_help = lambda *_: None  # noqa: SLF001  (hides its container's, where there is one)
+    try:
+        yield
+    finally:
+        del parser._check_help  # noqa: SLF001  (the same)
