@@ -1,6 +1,7 @@
 """The command line, in this process and as a stranger runs it."""
 
 import argparse
+import errno
 import hashlib
 import importlib
 import os
@@ -858,3 +859,18 @@ def test_hydra_starts_where_help_texts_are_checked(
     assert "name: tiny" in ended.out
     with pytest.raises(TypeError):
         argparse.ArgumentParser().add_argument("--lazy", help=object())
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+def test_a_checkout_that_cannot_be_written_is_one_line(
+    cli: Run, checkout: Layout, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    ended = cli("train", "experiment=tiny")
+    assert ended.code == 1
+    assert ended.err.count("\n") == 1
+    assert ended.err.startswith(f"pipeline: cannot write {checkout.root}/runs/")
+    assert f": {os.strerror(number)}; runs and their states are kept in the checkout" in ended.err

@@ -6,6 +6,7 @@ may also sweep: split, train, evaluate and plot into runs/, apart from DVC, by t
 
 import argparse
 import contextlib
+import errno
 import logging
 import os
 import re
@@ -115,8 +116,6 @@ def run_application(
 
     from pipeline.commands.shared.sources import read_source
     from pipeline.config.compose import hydra_overrides
-    from pipeline.config.messages import explain
-    from pipeline.config.schema import Config
 
     failures: list[Exception] = []
 
@@ -144,13 +143,29 @@ def run_application(
         try:
             application()
         except Exception as error:
-            # Or runs/ cannot be written.
-            if error in failures or getattr(error, "errno", None) is not None:
+            if error in failures:
                 raise
-            raise ConfigError(explain(error, Config)) from error
+            raise _explain_error(layout, error) from error
     if failures:
         return 2 if all(isinstance(failure, UsageError) for failure in failures) else 1
     return 0
+
+
+def _explain_error(layout: Layout, error: Exception) -> PipelineError:
+    """An error of Hydra's own: a configuration that it refuses, or that a run's folder cannot be made."""
+    from pipeline.config.messages import explain  # not needed for --help
+    from pipeline.config.schema import Config
+
+    # Hydra's own complaints may be OSErrors, but without a number.
+    if not isinstance(error, OSError) or error.errno is None:
+        return ConfigError(explain(error, Config))
+    place = layout.root / os.fsdecode(error.filename or "runs")
+    advice = (
+        "; runs and their states are kept in the checkout: train in a copy that can be written to,"
+        " such as a git clone"
+    )
+    forbidden = error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}
+    return PipelineError(f"cannot write {place}: {error.strerror}{advice if forbidden else ''}")
 
 
 def _flags(arguments: Sequence[str]) -> set[str]:
