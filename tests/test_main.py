@@ -689,7 +689,7 @@ def test_a_wrong_value_leaves_no_folder(parsed: Layout, cli: Run) -> None:
 def test_runs_that_cannot_be_written(parsed: Layout, cli: Run) -> None:
     (parsed.root / "runs").write_text("in the way")
     ended = cli("train", "experiment=tiny")
-    assert said(ended).startswith(f"{parsed.root / 'runs'}") or said(ended).startswith("runs")
+    assert said(ended).startswith(f"cannot write {parsed.root / 'runs'}")
     assert ended.code == 1
 
 
@@ -873,4 +873,5 @@ def test_a_checkout_that_cannot_be_written_is_one_line(
     assert ended.code == 1
     assert ended.err.count("\n") == 1
     assert ended.err.startswith(f"pipeline: cannot write {checkout.root}/runs/")
-    assert f": {os.strerror(number)}; runs and their states are kept in the checkout" in ended.err
+    assert f": {os.strerror(number)}" in ended.err
+    assert ("; runs and their states are kept in the checkout" in ended.err) == (number != errno.ENOSPC)
