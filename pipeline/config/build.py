@@ -3,7 +3,7 @@
 import contextlib
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import MISSING, asdict, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from dataclasses import replace as dataclass_replace
 from difflib import get_close_matches
 from types import UnionType
@@ -16,49 +16,38 @@ T = TypeVar("T")
 
 
 def with_values(config: T, values: Mapping[str, Any]) -> T:
-    """A dataclass with other values at dotted keys, checked again.
+    """A dataclass with other values at dotted keys, checked again; what does not change is shared.
 
     Raises:
         ConfigError: a key is unknown or a value not allowed there.
     """
-    try:
-        return cast("T", _with(config, values, ""))
-    except _BelowPlainDataError:
-        changed = asdict(cast("Any", config))
-    for key, value in values.items():
-        *folders, last = key.split(".")
-        place = changed
-        for folder in folders:
-            place = place[folder] if isinstance(place.get(folder), dict) else {}
-        if last not in place:
-            raise ConfigError(f"{key}: no such key in the configuration")
-        place[last] = value
-    return build(type(config), changed)
+    return cast("T", _changed(config, type(config), values, "", type(config)))
 
 
-class _BelowPlainDataError(Exception):
-    """A key leads below a mapping or a value that is not set, where there is no dataclass to change."""
-
-
-def _with(node: Any, values: Mapping[str, Any], prefix: str) -> Any:  # noqa: ANN401  (any dataclass)
-    """A dataclass with other values at keys below it; whatever does not change is shared with `node`."""
-    hints = type_hints(type(node))
-    by_field: dict[str, dict[str, Any]] = {}
+def _changed(node: Any, hint: Any, values: Mapping[str, Any], prefix: str, root: type) -> Any:  # noqa: ANN401  (any value and type)
+    """A value of a declared type with other values at keys below it."""
+    if is_dataclass(node):
+        hints = type_hints(type(node))
+    elif isinstance(node, dict):
+        hints = dict.fromkeys(node, (get_args(_bare(hint)) or (str, Any))[1])
+    else:
+        hints = {}
+    by_name: dict[str, dict[str, Any]] = {}
     for key, value in values.items():
         name, _, rest = key.partition(".")
         if name not in hints:
             raise ConfigError(f"{prefix}{key}: no such key in the configuration")
-        by_field.setdefault(name, {})[rest] = value
+        by_name.setdefault(name, {})[rest] = value
     changed = {}
-    for name, below in by_field.items():
-        new = (
-            _converted(hints[name], below.pop(""), f"{prefix}{name}", type(node))
-            if "" in below
-            else getattr(node, name)
-        )
-        if below and not is_dataclass(new):
-            raise _BelowPlainDataError
-        changed[name] = _with(new, below, f"{prefix}{name}.") if below else new
+    for name, below in by_name.items():
+        place = f"{prefix}{name}"
+        if "" in below:
+            new = _converted(hints[name], below.pop(""), place, root)
+        else:
+            new = node[name] if isinstance(node, dict) else getattr(node, name)
+        changed[name] = _changed(new, hints[name], below, f"{place}.", root) if below else new
+    if isinstance(node, dict):
+        return node | changed
     try:
         return dataclass_replace(node, **changed)
     except ConfigError as error:
@@ -78,6 +67,13 @@ def _cached_hints(schema: type) -> dict[str, Any]:
 def is_optional(hint: object) -> bool:
     """Whether a declared type is a union: the only ones in a schema are with None."""
     return get_origin(hint) in {Union, UnionType}
+
+
+def _bare(hint: Any) -> Any:  # noqa: ANN401  (a type, of which there are several kinds)
+    """A declared type without its None and without what is allowed of it."""
+    while is_optional(hint) or get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
+    return hint
 
 
 def build(schema: type[T], given: object, path: str = "", root: type | None = None) -> T:
@@ -186,8 +182,7 @@ def type_at(root: type, key: str) -> Any:  # noqa: ANN401  (a type, of which the
             hint = get_args(hint)[1]
         else:
             hint = type_hints(hint).get(name) if is_dataclass(hint) else None
-        hint = get_args(hint)[0] if is_optional(hint) else hint
-        hint = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+        hint = _bare(hint)
     return hint
 
 

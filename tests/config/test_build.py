@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from pipeline.config.build import is_optional, with_values
 from pipeline.config.compose import check
 from pipeline.core.errors import ConfigError
-from tests.config.examples import KEYS, complaint, plain_config, put, remove
+from tests.config.examples import KEYS, POSITIVE, complaint, plain_config, put, remove
 
 WRONG = {
     int: ([1.5, "x", "1", True, [1], {"a": 1}], "a whole number"),
@@ -109,12 +109,24 @@ def test_replace_checks_again() -> None:
     changed = with_values(config, {"model.hidden": [7, 8], "optimizer.learning_rate": 1})
     assert (changed.model.hidden, changed.optimizer.learning_rate) == ([7, 8], 1.0)
     assert config.model.hidden == [4]
+    assert changed.dataset is config.dataset
+    below = with_values(
+        config, {"dataset.sources.bundled.classes": ["x", "y"], "search.space.model.hidden": [[3]]}
+    )
+    assert (below.classes, below.search.axes()) == (["x", "y"], {"model.hidden": [[3]]})
+    assert config.classes == ["a", "b"]
     for values, said in (
         ({"model.hiden": [1]}, "model.hiden: no such key in the configuration"),
         ({"modle.hidden": [1]}, "modle.hidden: no such key in the configuration"),
         ({"model.hidden.x": 1}, "model.hidden.x: no such key in the configuration"),
         ({"model.hidden": 3}, "model.hidden=3: expected a list"),
         ({"model.hidden": [0]}, "model.hidden=[0]: expected positive numbers"),
+        ({"model": {"hiden": [1]}}, "model.hiden: no such key; did you mean model.hidden?"),
+        ({"search.space.model.x": [1]}, "search.space.model.x: no such key in the configuration"),
+        (
+            {"dataset.sources.bundled.train_count": 0},
+            f"dataset.sources.bundled.train_count=0: expected {POSITIVE}",
+        ),
     ):
         with pytest.raises(ConfigError) as caught:
             with_values(config, values)
