@@ -41,9 +41,10 @@ def explain(error: Exception, root: type) -> str:  # noqa: PLR0911  (one per kin
 def _explain_several_values(override: str, root: type) -> str:
     """What to say where commas stand outside brackets, which Hydra takes for several runs."""
     key, _, value = override.partition("=")
-    # An axis of a search is a list too, at whatever key it stands.
-    is_list = key.startswith("search.space.") or get_origin(type_at(root, key)) is list
-    if is_list and not (value.startswith("[") and not key.startswith("search.space.")):
+    is_axis = key.startswith("search.space.")
+    # Several lists may be meant for several runs; an axis is a list of whatever stands there.
+    is_list = get_origin(type_at(root, key)) is list and not value.startswith("[")
+    if is_axis or is_list:
         return f"{override}: several values: write a list: '{key}=[{value}]'"
     return f"{override}: several values: add -m for a run with each, or quote them"
 
