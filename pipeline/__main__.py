@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn, TextIO
 
 from pipeline import __version__
-from pipeline.core import runtime
+from pipeline.core import runtime, system
 from pipeline.core.errors import PipelineError, UsageError
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ _DATASET_STAGES: Final = {"fetch", "parse"}
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 1 for a failure told in a line or two, 2 for bad usage."""
     if arguments is None:
+        system.open_closed_streams()
         for number in (signal.SIGINT, signal.SIGTERM):
             # A shell that starts a program in the background has it ignore Ctrl-C.
             if signal.getsignal(number) != signal.SIG_IGN:

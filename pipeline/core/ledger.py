@@ -2,7 +2,7 @@
 
 DVC hashes a stage's dependencies once its command has ended. An edit after the guard's last look would be in
 dvc.lock beside results that it had no part in. So a stage that DVC runs leaves in runs/ran what it ran
-with; the next stage, `pipeline repro` and `pipeline verify` compare it with dvc.lock and forget what agrees.
+with; the next stage, `pipeline repro` and `pipeline verify` compare it with dvc.lock, and forget what agrees.
 
 Only what people edit is compared: code, conf/ and params.yaml. An output that is edited in the gap has
 another hash as the output of the stage that made it, so DVC sees that by itself.

@@ -160,3 +160,21 @@ def die_with_parent() -> None:
     if sys.platform == "linux":
         # PR_SET_PDEATHSIG
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+def open_closed_streams() -> None:
+    """Send what goes to a closed stdout or stderr nowhere, as the caller asked for (``2>&-`` in a shell).
+
+    Left closed, the next file that is opened would take its number, and with it whatever is printed.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is not None:
+            continue
+        try:
+            os.fstat(number)
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", errors="replace"))

@@ -22,6 +22,7 @@ from pipeline.core.paths import Layout
 from pipeline.data.download import fetch
 
 Run = Callable[..., Any]
+ROOT = Path(__file__).resolve().parents[2]
 
 # Windows has none of these modules. `import` takes a None for a module that is not there.
 HIDE = """
@@ -153,3 +154,34 @@ def test_files_are_fetched_where_an_open_one_cannot_be_renamed(tmp_path: Path) -
         assert fetched.read_bytes() == content
         # The next one goes on from nothing.
         assert [path.read_bytes() for path in (tmp_path / "parts").iterdir()] == [b""]
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    ("command", "code"), [("--help", 0), ("nonsense", 2), ("split tiny", 1), ("train name=a/b", 2)]
+)
+def test_a_closed_stream_is_no_fault(checkout: Layout, closed: str, command: str, code: int) -> None:
+    """The command ends as it would have ended, and nothing is written where a file took the stream's number."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(  # noqa: S603  (a shell, for its redirections)
+        ["/bin/sh", "-c", f'exec "$0" -m pipeline {command} {closed}', sys.executable],
+        cwd=checkout.root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert ("pipeline: " in done.stderr) == (code > 0 and "2>&-" not in closed)
+
+
+def test_a_file_does_not_take_a_closed_streams_place(python: Callable[..., Any], tmp_path: Path) -> None:
+    program = (
+        "import os, sys\nfrom pathlib import Path\nos.close(2)\nsys.stderr = None\n"
+        "from pipeline.core import system; system.open_closed_streams()\n"
+        f"with Path({str(tmp_path / 'file')!r}).open('w') as file:\n"
+        "    os.write(2, b'from a library'); print('ours', file=sys.stderr, flush=True)\n"
+    )
+    assert python("-c", program).code == 0
+    assert (tmp_path / "file").read_bytes() == b""
