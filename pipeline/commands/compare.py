@@ -236,7 +236,9 @@ def _draw(
     from pipeline.commands.shared.models import short_name
     from pipeline.core.files.atomic import write_bytes
     from pipeline.report.plots import gallery, style
+    from pipeline.stages.plot import say_missing_glyphs
 
+    say_missing_glyphs(data.classes)
     shown = found.disagreements[:_MOST_SHOWN]
     predicted = (found.first[shown], found.second[shown])
     figure = gallery.disagreements(

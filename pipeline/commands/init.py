@@ -42,7 +42,7 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
         UsageError: the folder holds something already.
         PipelineError: a file cannot be read or written.
     """
-    from pipeline.commands.shared.terminal import write  # not needed for --help
+    from pipeline.commands.shared.terminal import write, write_lines  # not needed for --help
     from pipeline.core.files.atomic import read_bytes, write_bytes, write_text
     from pipeline.core.files.tables import MAXIMUM_TEXT_BYTES
 
@@ -55,7 +55,7 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
         # DVC would refuse to work.
         write_text(folder / ".dvc" / "config.local", "[core]\n    no_scm = true\n")
         write("There is no git: `dvc metrics diff` and experiments need it.")
-    write(
+    write_lines(
         f"A project is in {options.folder}. Next:\n"
         f"  cd {options.folder}\n"
         "  python -m pipeline repro --jobs 1 mnist_two_layer    # or all experiments: dvc repro"

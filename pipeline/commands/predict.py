@@ -191,7 +191,7 @@ def _classifier(model: "Model") -> Callable[[Sequence[Subject]], "Floats"]:
 
 def _ask(model: "Model", data: "Data", name: str, classify: Callable[[Sequence[Subject]], "Floats"]) -> None:
     """Classify images one by one, by indices typed in, until an empty line or the end of the input."""
-    from pipeline.commands.shared.terminal import write
+    from pipeline.commands.shared.terminal import write, write_lines
 
     part = data.images(name)  # type: ignore[arg-type]  # argparse has checked it
     _print_head(model, data.title)
@@ -204,7 +204,7 @@ def _ask(model: "Model", data: "Data", name: str, classify: Callable[[Sequence[S
             write(f"{text!r} is no whole number")
             continue
         except UsageError as error:
-            write(str(error))
+            write_lines(str(error))
             continue
         probabilities = classify([subject])
         _print_one(subject, probabilities[0], data.classes)
@@ -363,7 +363,9 @@ def _draw(
     from pipeline.commands.shared.models import short_name
     from pipeline.core.files.atomic import write_bytes
     from pipeline.report.plots import predictions, style
+    from pipeline.stages.plot import say_missing_glyphs
 
+    say_missing_glyphs(data.classes)
     figure = predictions.predictions(
         np.stack([subject.image for subject in subjects]),
         [Path(subject.name).name for subject in subjects],

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.commands.shared.terminal import write
+from pipeline.commands.shared.terminal import write_lines
 from pipeline.core.errors import PipelineError, UsageError
 from pipeline.core.paths import Layout, Results
 
@@ -37,11 +37,11 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
         from pipeline.stages.shared.runner import Options, run_stage  # not needed for --help
 
         run_stage(layout, "results", Options())
-        write(layout.results_table.read_text(encoding="utf-8").rstrip("\n"))
+        write_lines(layout.results_table.read_text(encoding="utf-8").rstrip("\n"))
         return
     if options.seeds < 2:  # a deviation needs two
         raise UsageError(f"--seeds {options.seeds}: expected 2 or more")
-    write(over_seeds(layout, options.seeds).rstrip("\n"))
+    write_lines(over_seeds(layout, options.seeds).rstrip("\n"))
 
 
 def over_seeds(layout: Layout, count: int) -> str:

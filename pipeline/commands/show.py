@@ -170,7 +170,9 @@ def _describe_places(chosen: Sequence[int]) -> str:
 def _draw(path: Path, data: "Data", name: str, part: "LabelledImages", chosen: Sequence[int]) -> None:
     from pipeline.core.files.atomic import write_bytes
     from pipeline.report.plots import gallery, style
+    from pipeline.stages.plot import say_missing_glyphs
 
+    say_missing_glyphs(data.classes)
     figure = gallery.contact_sheet(
         part.images[chosen],
         part.labels[chosen],

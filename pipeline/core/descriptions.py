@@ -62,8 +62,13 @@ def harmless(text: str) -> str:
     return _STEERING.sub("?", text)
 
 
-# Control characters apart from the line feed, and what turns the direction of writing.
-_STEERING: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+def one_line(text: str) -> str:
+    """Text that is to be one line, whatever names are in it: the same for the ends of lines too."""
+    return harmless(text).replace("\n", "?")
+
+
+# Control characters apart from the line feed, and what ends lines or turns the direction of writing.
+_STEERING: Final = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 def _signature(head: bytes) -> str | None:

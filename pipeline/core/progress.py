@@ -14,6 +14,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Protocol, Self, TextIO
 
+from pipeline.core.descriptions import one_line
+
 BYTES: Final = "B"
 """The unit whose amounts are shown as kB, MB, GB."""
 
@@ -47,7 +49,7 @@ class Progress:
                 until the next call that gives some. Numbers are shown with four significant digits.
         """
         self.done += amount
-        self._show(", ".join(f"{name} {_figure(value)}" for name, value in postfix.items()))
+        self._show(one_line(", ".join(f"{name} {_figure(value)}" for name, value in postfix.items())))
 
     def note(self, text: str) -> None:
         """Show a line of text without disturbing the count."""
@@ -88,7 +90,7 @@ class _Bar(Progress):
         self._stream = stream
         self._bar = tqdm(
             total=total,
-            desc=description,
+            desc=one_line(description),
             unit=unit if unit == BYTES else f" {unit}",
             unit_scale=unit == BYTES,
             dynamic_ncols=True,
@@ -186,8 +188,12 @@ def progress(
 
 
 def say(text: str, stream: TextIO | None = None) -> None:
-    """Print a line of text to `stream` (by default stderr), above any bar that is drawn there."""
+    """Print a line of text to `stream` (by default stderr), above any bar that is drawn there.
+
+    Names in it may hold anything: what would steer a terminal or end the line is a question mark.
+    """
     stream = sys.stderr if stream is None else stream
+    text = one_line(text.expandtabs())
     if _redraws(stream):
         from tqdm import tqdm
 

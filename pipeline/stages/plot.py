@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline.config.schema import Config
 from pipeline.config.space import Axis, Range
+from pipeline.core.descriptions import shorten
 from pipeline.core.errors import FormatError
 from pipeline.core.files import contracts, images
 from pipeline.core.files.arrays import read_arrays
@@ -18,6 +19,7 @@ from pipeline.core.progress import say
 from pipeline.nn.setup import initial_parameters, network_of
 from pipeline.report import metrics
 from pipeline.report.plots import confusion, curves, gallery, searches, style, weights
+from pipeline.report.plots.page import missing_glyphs
 from pipeline.search import strategies
 from pipeline.stages.shared.context import ExperimentContext
 from pipeline.stages.shared.trained import read_trials, trained_config, trained_parameters
@@ -49,12 +51,23 @@ def run(context: ExperimentContext) -> None:
     Raises:
         PipelineError: an input is missing or damaged.
     """
+    say_missing_glyphs(context.config.classes)
     names = []
     for name, figure in _figures(context):
         with atomic_write(context.results.plots / f"{name}.png") as stream:
             style.save(figure, stream)
         names.append(name)
     say(f"{context.config.name}: {', '.join(names)}")
+
+
+def say_missing_glyphs(classes: Sequence[str]) -> None:
+    """Say which class names the pictures cannot show in full, in one line; nothing where they can."""
+    found = missing_glyphs(classes)
+    if found:
+        say(
+            f"the pictures' font lacks letters of {len(found)} of {len(classes)} class names, which are shown"
+            f" as question marks: {shorten(', '.join(found))}"
+        )
 
 
 def _figures(context: ExperimentContext) -> Iterator[tuple[str, "Figure"]]:

@@ -230,3 +230,18 @@ def test_say_reaches_a_terminal_above_the_bars(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(sys, "stderr", stream)
     say("hello")
     assert "hello\n" in stream.getvalue()
+
+
+HOSTILE = "a\x1b[2Jb\rc\nd\u202ee\x07\u2028"
+
+
+def test_no_name_steers_the_terminal_or_makes_a_line_of_its_own() -> None:
+    stream = io.StringIO()
+    say(f"{HOSTILE}: removed", stream)
+    with progress(2, HOSTILE, "trials", stream=stream) as bar:
+        bar.note(HOSTILE)
+        bar.advance(at=HOSTILE)
+    lines = stream.getvalue().split("\n")
+    assert lines[0] == "a?[2Jb?c?d?e??: removed"
+    assert all(line.isprintable() for line in lines)
+    assert len(lines) == 4

@@ -161,7 +161,7 @@ def test_files_are_fetched_where_an_open_one_cannot_be_renamed(tmp_path: Path) -
     ("command", "code"), [("--help", 0), ("nonsense", 2), ("split tiny", 1), ("train name=a/b", 2)]
 )
 def test_a_closed_stream_is_no_fault(checkout: Layout, closed: str, command: str, code: int) -> None:
-    """The command ends as it would have ended, and nothing is written where a file took the stream's number."""
+    """The command ends as it would have ended."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(  # noqa: S603  (a shell, for its redirections)
         ["/bin/sh", "-c", f'exec "$0" -m pipeline {command} {closed}', sys.executable],

@@ -120,3 +120,15 @@ def test_the_worst_mistakes_are_shown_with_their_images(
     for index in range(40):
         number = rows[str(actual[index]), str(predicted[index]), float(sure[index])]
         np.testing.assert_array_equal(images[index], tiny.drawing.test_images[number])
+
+
+def test_class_names_that_the_font_lacks_are_told_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    plot.say_missing_glyphs(["cat", "お", "Größe", "き\nx"])
+    assert capsys.readouterr().err == (
+        "the pictures' font lacks letters of 2 of 4 class names, which are shown as question marks:"
+        " お, き?x\n"
+    )
+    plot.say_missing_glyphs(["cat", "Größe", " two  words\n"])
+    assert capsys.readouterr().err == ""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.core.descriptions import harmless
+from pipeline.core.descriptions import one_line
 from pipeline.core.errors import PipelineError, UsageError
 
 _EIGHTHS: Final = "▏▎▍▌▋▊▉█"
@@ -18,14 +18,14 @@ _PLAIN_SHADES: Final = " .:*#"
 
 
 def write(text: str = "") -> None:
-    """Write a line to stdout; characters that its encoding lacks become question marks.
+    """Write a line to stdout; what its encoding lacks, or what would steer it, becomes question marks.
 
     Raises:
         PipelineError: stdout goes to a disk that is full, and the like.
         BrokenPipeError: its reader has gone.
     """
     encoding = sys.stdout.encoding or "utf-8"
-    text = harmless(text)
+    text = one_line(text)
     try:
         sys.stdout.write(text.encode(encoding, "replace").decode(encoding) + "\n")
     except BrokenPipeError:
@@ -34,9 +34,19 @@ def write(text: str = "") -> None:
         raise PipelineError(f"cannot write to stdout: {error.strerror}") from error
 
 
+def write_lines(text: str) -> None:
+    """Write several lines, as `write` does each.
+
+    Raises:
+        PipelineError: as `write`, and likewise BrokenPipeError.
+    """
+    for line in text.split("\n"):
+        write(line)
+
+
 def write_json(value: Mapping[str, Any]) -> None:
     """Write an object to stdout as JSON, in ASCII."""
-    write(json.dumps(value, indent=2, allow_nan=False))
+    write_lines(json.dumps(value, indent=2, allow_nan=False))
 
 
 def has_blocks() -> bool:
@@ -74,6 +84,7 @@ def check_picture(path: Path | None, inputs: Sequence[Path] = ()) -> None:
 
 def table(rows: Sequence[Sequence[str]], *, left: Sequence[int] = (0,)) -> list[str]:
     """Rows of cells as aligned lines, two spaces between columns; those not in `left` are right-aligned."""
+    rows = [[one_line(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(

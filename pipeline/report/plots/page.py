@@ -153,6 +153,11 @@ def replace_missing_glyphs(text: str) -> str:
     return "".join(letter if font.get_char_index(ord(letter)) else "?" for letter in " ".join(text.split()))
 
 
+def missing_glyphs(names: Sequence[str]) -> list[str]:
+    """Those of the names that pictures show with question marks, for the font lacks some of their letters."""
+    return [name for name in names if replace_missing_glyphs(name) != " ".join(name.split())]
+
+
 def shorten_label(text: str, most: int) -> str:
     """At most `most` letters of a text."""
     cleaned = replace_missing_glyphs(text)

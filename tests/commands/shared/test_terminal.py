@@ -100,3 +100,13 @@ def test_a_picture_is_a_png_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "link.png").symlink_to(tmp_path / "b.png")
     with pytest.raises(UsageError, match="one of the files"):
         terminal.check_picture(tmp_path / "link.png", [tmp_path / "b.png"])
+
+
+def test_no_name_steers_the_terminal_or_makes_a_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    hostile = "a\x1b[2J\nb"
+    for line in terminal.table([["class", "share"], [hostile, "1 %"]]):
+        terminal.write(line)
+    terminal.write(hostile)
+    assert capsys.readouterr().out == "class    share\na?[2J?b    1 %\na?[2J?b\n"
+    terminal.write_json({"name": hostile})
+    assert capsys.readouterr().out == '{\n  "name": "a\\u001b[2J\\nb"\n}\n'
