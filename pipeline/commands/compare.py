@@ -175,7 +175,7 @@ def _report(
 
 
 def _print(report: dict[str, Any], picture: Path | None) -> None:
-    from pipeline.commands.shared.terminal import percent, table, write
+    from pipeline.commands.shared.terminal import percent, table, write, write_lines
 
     for name in "ab":
         write(f"{name.upper()} = {report[name]['parameters']}")
@@ -200,7 +200,7 @@ def _print(report: dict[str, Any], picture: Path | None) -> None:
     for line in table(counts, left=()):
         write(line)
     write()
-    write(_verdict(report))
+    write_lines(_verdict(report))
     if picture is not None:
         write(f"{picture}: {_describe_choice(report['disagreements'])}")
 

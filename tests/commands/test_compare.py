@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from pipeline.core.files.arrays import write_arrays
+from pipeline.core.files.arrays import read_arrays, write_arrays
 from pipeline.core.files.parameters import read_parameters, write_parameters
 from pipeline.core.files.tables import read_json
 from pipeline.core.paths import Layout
@@ -470,10 +470,11 @@ def test_pickles_of_two_sources_want_a_choice(evaluated: Layout, cli: Run) -> No
 
 def test_statistics_of_other_images_are_refused(evaluated: Layout, cli: Run) -> None:
     ours = evaluated.results("tiny")
-    write_arrays(ours.split, divisor=np.array(255.0), mean=np.zeros(3072))
+    arrays = read_arrays(ours.split)
+    write_arrays(ours.split, **{**arrays, "mean": np.zeros(3072)})
     ended = cli("compare", "outputs/tiny/parameters.pkl", "outputs/tiny/parameters.pkl")
     assert (ended.code, ended.out) == (1, "")
-    assert "split.npz: its statistics are not of images of 784 numbers" in ended.err
+    assert "split.npz: mean: found the shape [3072], expected [784]; make it again" in ended.err
 
 
 def test_a_config_that_is_not_the_pickle_s_is_not_used(evaluated: Layout, cli: Run) -> None:

@@ -158,7 +158,7 @@ def test_a_damaged_data_set_is_told(parsed: Layout, cli: Run) -> None:
     np.save(folder / "images.npy", np.zeros((200, 8, 8, 1), np.uint8))
     ended = cli(*SHOW)
     assert (ended.code, ended.out) == (1, "")
-    assert "images: found the shape [200, 8, 8, 1], expected [200, 28, 28, 1]; parse it again" in ended.err
+    assert "images: found the shape [200, 8, 8, 1], expected [200, 28, 28, 1]; correct conf/" in ended.err
     (folder / "images.npy").unlink()
     ended = cli(*SHOW)
     assert (ended.code, ended.out) == (1, "")

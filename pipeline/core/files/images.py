@@ -72,6 +72,9 @@ def load(
     except FormatError as error:
         raise FormatError(f"{folder / part}: {error}") from None
     rules = contracts.parsed_rules(image_shape, classes)
-    remedy = f"parse it again: dvc repro --force --single-item parse@{folder.name}"
+    remedy = (
+        f"correct conf/dataset/{folder.name}.yaml, or parse it again: dvc repro --force --single-item"
+        f" parse@{folder.name}"
+    )
     contracts.check({"images": images, "labels": labels}, rules, folder / part, remedy)
     return found

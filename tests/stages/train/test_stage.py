@@ -13,7 +13,7 @@ import pytest
 from pipeline.config.build import with_values
 from pipeline.config.schema import Config
 from pipeline.core import runtime
-from pipeline.core.errors import ConfigError, DivergenceError, PipelineError
+from pipeline.core.errors import ConfigError, DivergenceError, FormatError, PipelineError
 from pipeline.core.files.parameters import read_parameters
 from pipeline.core.files.tables import read_csv
 from pipeline.core.paths import Layout, Results
@@ -208,7 +208,7 @@ def test_trials_that_come_in_any_order(run: Run, monkeypatch: pytest.MonkeyPatch
     _, results = run("tiny_grid")
     first = digests(results.folder)
     in_order = engines.run
-    monkeypatch.setattr(engines, "run", lambda *given: reversed(list(in_order(*given))))
+    monkeypatch.setattr(engines, "run", lambda *given, **others: reversed(list(in_order(*given, **others))))
     run("tiny_grid")
     assert digests(results.folder) == first
 
@@ -256,7 +256,7 @@ def test_worker_processes_that_compute_differently_are_found(
     monkeypatch.setattr(
         engines,
         "run",
-        lambda _, __, trials, *___: (Outcome(trial.number, 0.01 * trial.number) for trial in trials),
+        lambda _, __, trials, *___, **____: (Outcome(trial.number, 0.01 * trial.number) for trial in trials),
     )
     with pytest.raises(PipelineError) as caught:
         run("tiny_grid")
@@ -301,10 +301,10 @@ def test_an_empty_valid_part_where_one_is_needed(run: Run, changes: Mapping[str,
 
 
 def test_fewer_names_than_classes(run: Run, parsed: Layout) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(FormatError) as caught:
         run("tiny", {"dataset.sources.bundled.classes": ["a", "b", "c"]})
-    assert str(caught.value) == (
-        f"dataset.sources.bundled.classes: 3 names, but {parsed.parsed('bundled', 'tiny')} has the label 9"
+    assert str(caught.value).startswith(
+        f"{parsed.parsed('bundled', 'tiny')}/train: labels: found values from 0 to 9, expected 0 to 2; "
     )
 
 
