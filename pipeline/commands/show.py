@@ -63,11 +63,11 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
     dataset = read_dataset(layout.conf, options.dataset)
     source = options.source or read_source(layout)
     dataset.source(source)
-    if options.source is None:
-        say_source(source)
     data = Data(layout, dataset, source)
     part = data.images(options.part)
     chosen = _choose_images(options.index, options.count, len(part), f"{options.part} part of {data.title}")
+    if options.source is None:
+        say_source(source)
     labels = np.asarray(part.labels)
     shape = " × ".join(map(str, data.image_shape[:2])) + (" grey" if data.image_shape[2] == 1 else " colour")
     write(f"{data.title}, {options.part} part: {len(part):,} images of {shape} pixels")

@@ -27,7 +27,7 @@ def sections(text: str) -> list[list[list[str]]]:
 def test_counts_and_statistics_are_those_of_the_arrays(parsed: Layout, cli: Run, part: str) -> None:
     folder = parsed.parsed("bundled", "tiny") / part
     images, labels = np.load(folder / "images.npy"), np.load(folder / "labels.npy")
-    ended = cli(*SHOW, "--part", part)
+    ended = cli(*SHOW, "--source", "bundled", "--part", part)
     assert (ended.code, ended.err) == (0, "")
     (head,), classes, pixels = sections(ended.out)
     total = len(labels)
@@ -55,7 +55,7 @@ def test_colour_images_have_statistics_by_channel(parsed: Layout, cli: Run) -> N
     images = np.random.default_rng(0).integers(0, 200, (200, 4, 2, 3)).astype(np.uint8)
     images[..., 1] //= 2
     np.save(parsed.parsed("bundled", "tiny") / "train" / "images.npy", images)
-    ended = cli(*SHOW, "--picture", "out.png")
+    ended = cli(*SHOW, "--source", "bundled", "--picture", "out.png")
     assert (ended.code, ended.err) == (0, "")
     lines = sections(ended.out)[2]
     assert [line[0] for line in lines[1:]] == ["red", "green", "blue"]
@@ -84,7 +84,7 @@ def test_the_chosen_images_are_listed_and_drawn(
     monkeypatch.setattr(gallery, "contact_sheet", contact_sheet)
     folder = parsed.parsed("bundled", "tiny") / "train"
     images, labels = np.load(folder / "images.npy"), np.load(folder / "labels.npy")
-    ended = cli(*SHOW, "--index", "5", "0", "199", "--picture", "sheets/out.png")
+    ended = cli(*SHOW, "--source", "bundled", "--index", "5", "0", "199", "--picture", "sheets/out.png")
     assert (ended.code, ended.err) == (0, "")
     *_, listed, last = sections(ended.out)
     assert listed == [["image", "class"], *([str(index), str(labels[index])] for index in (5, 0, 199))]

@@ -244,7 +244,7 @@ def test_a_data_stage_fails_if_any_of_its_inputs_changes(
     raw.write_bytes(b"")
     for path in paths:
         monkeypatch.setattr(f"pipeline.stages.{stage}.run", lambda *_, path=path: edit(checkout.root / path))
-        ended = cli(stage, "tiny")
+        ended = cli(stage, "tiny", "--source", "bundled")
         assert ended.err.startswith(
             f"pipeline: {path} changed while {stage}@tiny ran; nothing was recorded.\n"
         )
