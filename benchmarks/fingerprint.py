@@ -41,6 +41,7 @@ from pipeline.nn.schedules import SCHEDULES
 from pipeline.report import metrics
 from pipeline.search import engines
 from pipeline.stages import evaluate, parse, plot, split
+from pipeline.stages.shared.context import DatasetContext, ExperimentContext
 from pipeline.stages.train import stage as train
 
 import numpy as np  # isort: skip
@@ -182,12 +183,13 @@ def of_stages(drawing: Drawing) -> Iterator[bytes]:
         }
         small = dataclasses.replace(source, train_count=TRAIN, test_count=TEST, files=files)
         dataset = dataclasses.replace(config.dataset, sources={"bundled": small})
-        parse.run(layout, dataset, "bundled")
+        parse.run(DatasetContext(layout, dataset, "bundled"))
         results = Results(Path(folder, "results"))
         for stage in (split, train, evaluate, plot):
-            stage.run(layout, config, results)
+            stage.run(ExperimentContext(layout, config, results))
         for path in sorted(Path(folder).rglob("*")):
-            if path.is_file():
+            # The summary says again what metrics.json and steps.csv do.
+            if path.is_file() and path != results.summary:
                 yield path.relative_to(folder).as_posix().encode()
                 yield path.read_bytes()
 

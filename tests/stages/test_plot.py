@@ -34,7 +34,7 @@ PICTURES = [
 
 def figures(layout: Layout, experiment: str = "tiny") -> dict[str, Any]:
     results = layout.results(experiment)
-    return dict(plot._figures(layout, read_config(results.config), results))
+    return dict(plot._figures(ExperimentContext(layout, read_config(results.config), results)))
 
 
 def run(layout: Layout, config: Config) -> None:
@@ -89,7 +89,7 @@ def test_a_search_has_a_picture_of_its_own(
 def test_without_a_valid_part(parsed: Layout, configs: dict[str, Config]) -> None:
     config = with_values(configs["tiny"], {"split.valid_count": 0})
     run(parsed, config)
-    assert sorted(dict(plot._figures(parsed, config, parsed.results("tiny")))) == PICTURES
+    assert sorted(dict(plot._figures(ExperimentContext(parsed, config, parsed.results("tiny"))))) == PICTURES
 
 
 def test_a_network_that_makes_no_mistake(evaluated: Layout) -> None:
