@@ -98,19 +98,6 @@ class Checkout:
         }
 
 
-def definition_for(experiments: tuple[str, ...]) -> str:
-    """The project's own dvc.yaml; only stages over all experiments depend on these instead."""
-    definition = OmegaConf.to_container(OmegaConf.load(ROOT / "dvc.yaml"), resolve=False)
-    assert isinstance(definition, dict)
-    for stage in definition["stages"].values():
-        if "foreach" in stage:
-            continue
-        names = dict.fromkeys(path.split("/", 2)[2] for path in stage["deps"] if path.startswith("outputs/"))
-        stage["deps"] = [path for path in stage["deps"] if not path.startswith("outputs/")]
-        stage["deps"] += [f"outputs/{experiment}/{name}" for experiment in experiments for name in names]
-    return OmegaConf.to_yaml(OmegaConf.create(definition))
-
-
 def environment_in(folder: Path, mirror: Path) -> dict[str, str]:
     """Nothing of the user's: no configuration, no cache, no identity, no hooks."""
     programs = folder / "bin"
@@ -183,9 +170,8 @@ def prepare(checkout: Checkout, tiny: Any) -> None:  # noqa: ANN401  (of conftes
     hidden = shutil.ignore_patterns("__pycache__", "*.pyc")
     for name in ("conf", "pipeline"):
         shutil.copytree(ROOT / name, root / name, ignore=hidden)
-    for name in (".dvcignore", ".gitignore"):
+    for name in (".dvcignore", ".gitignore", "dvc.yaml"):
         shutil.copy(ROOT / name, root)
-    (root / "dvc.yaml").write_text(definition_for(EXPERIMENTS))
     (root / "params.yaml").write_text(PARAMS)
     (root / "conf" / "dataset" / "tiny.yaml").write_text(tiny.definition)
     # Experiments of the fixtures for all tests, by their text.
@@ -422,17 +408,43 @@ def test_an_experiment_that_fails_does_not_stop_the_others(checkout: Checkout) -
     assert checkout.git("status", "--porcelain", "outputs/tiny") == " D outputs/tiny/config.yaml\n"
 
 
+def test_an_experiment_is_removed_and_brought_back_by_its_line(checkout: Checkout) -> None:
+    before = checkout.outputs()
+    params = (checkout.root / "params.yaml").read_text()
+    line = next(line for line in params.splitlines(keepends=True) if line.startswith("  other: "))
+    checkout.edit("params.yaml", line, "")
+    assert checkout.repro("results") == {"results"}
+    summaries = checkout.root / "outputs" / "results.d"
+    assert [path.name for path in summaries.glob("*.json")] == ["tiny.json"]
+    assert "other" not in (checkout.root / "outputs" / "results.md").read_text()
+    assert checkout.repro("results") == set()
+    (checkout.root / "params.yaml").write_text(params)
+    ran = checkout.repro("results")
+    assert {stage.removeprefix("~") for stage in ran} == {"evaluate@other", "results"}
+    assert checkout.outputs() == before
+
+
+def test_a_data_set_that_is_not_among_those_to_parse_is_told_in_a_line(checkout: Checkout) -> None:
+    checkout.edit("params.yaml", "tiny: {dataset: tiny} #", "tiny: {dataset: mnist} #")
+    printed = checkout.dvc("repro", "results", code=None)
+    assert (
+        "params.yaml: experiments.tiny.dataset: mnist is not among `datasets` (tiny): add it there\n"
+        in printed
+    )
+    assert "Errno 2" not in printed
+    assert "Running stage 'split" not in printed
+
+
 def edit_while_running(checkout: Checkout, stage: str, path: str) -> None:
     """Let a stage of this checkout change `path` in the middle of its work."""
     module = checkout.root / "pipeline" / "stages" / f"{stage}.py"
     module.write_text(
         module.read_text()
-        + "\n\n_unhurried = run\n\n\ndef run(layout, *others):  # noqa: ANN001, ANN002, ANN201, D103, F811\n"
-        "    result = _unhurried(layout, *others)\n"
-        f"    path = layout.root / {path!r}\n"
-        "    if (layout.root / 'edit').exists():\n"
+        + "\n\n_unhurried = run\n\n\ndef run(context):  # noqa: ANN001, ANN201, D103, F811\n"
+        "    _unhurried(context)\n"
+        f"    path = context.layout.root / {path!r}\n"
+        "    if (context.layout.root / 'edit').exists():\n"
         "        path.write_bytes(path.read_bytes() + b'# edited\\n')\n"
-        "    return result\n"
     )
     checkout.git("add", "--all")
     checkout.git("commit", "--quiet", "--message", "a slow stage")
