@@ -36,6 +36,11 @@ _NO_TEXT: Final = re.compile(
 )
 
 
+_MOST_BYTES: Final = 2**20
+_MOST_VALUES: Final = 20_000
+_MOST_LEVELS: Final = 50
+
+
 def check_folder(conf: Path) -> None:
     """Check each YAML file below a folder.
 
@@ -49,14 +54,28 @@ def check_folder(conf: Path) -> None:
 def check_file(path: Path) -> None:
     """See that a YAML file says the same to DVC and to Hydra. One that is no YAML is left to its reader.
 
+    Aliases count as what they stand for, as both write it out: a few lines of them can be billions of values.
+
     Raises:
         ConfigError: the file, the key and what to write instead, in one line; or it has conflict markers.
     """
     refuse_conflicts_in(path)
     try:
-        root = yaml.compose(path.read_bytes(), Loader=yaml.CSafeLoader)
-    except (OSError, yaml.YAMLError, ValueError, RecursionError):
+        data = path.read_bytes()
+        if len(data) > _MOST_BYTES:
+            raise ConfigError(f"{path}: expected at most {_MOST_BYTES:,} bytes, found {len(data):,}")
+        root = yaml.compose(data, Loader=yaml.CSafeLoader)
+        values, _ = _measure(root, 0, {})
+    except RecursionError:
+        raise ConfigError(
+            f"{path}: expected at most {_MOST_LEVELS} levels, found more, or an alias inside its value"
+        ) from None
+    except (OSError, yaml.YAMLError, ValueError):
         return
+    if values > _MOST_VALUES:
+        raise ConfigError(
+            f"{path}: expected at most {_MOST_VALUES:,} values, found {values:,} with aliases written out"
+        )
     for key, complaint in _complaints(root, "", set()):
         raise ConfigError(f"{path}: {key}: {complaint}")
 
@@ -78,6 +97,29 @@ def _complaints(node: yaml.Node | None, place: str, seen: set[int]) -> Iterator[
             yield from _complaints(item, f"{place}[{index}]", seen)
     elif _is_plain(node):
         yield from ((place, f"{node.value} {found}") for form, found in _VALUES if form.fullmatch(node.value))
+
+
+def _measure(node: yaml.Node | None, level: int, known: dict[int, tuple[int, int]]) -> tuple[int, int]:
+    """The values at and below a node, aliases written out, and the levels. `known`: nodes measured.
+
+    Raises:
+        RecursionError: more than `_MOST_LEVELS` levels, or a node inside of itself.
+    """
+    if not isinstance(node, yaml.CollectionNode):
+        return 1, 1
+    if id(node) not in known:
+        if level == _MOST_LEVELS:
+            raise RecursionError
+        pairs = isinstance(node, yaml.MappingNode)
+        below = [each for pair in node.value for each in pair] if pairs else node.value
+        measures = [_measure(each, level + 1, known) for each in below]
+        known[id(node)] = (
+            1 + sum(values for values, _ in measures),
+            1 + max((levels for _, levels in measures), default=0),
+        )
+    if known[id(node)][1] > _MOST_LEVELS:
+        raise RecursionError
+    return known[id(node)]
 
 
 def _is_plain(node: yaml.Node) -> bool:

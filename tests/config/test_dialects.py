@@ -78,13 +78,36 @@ def test_a_key_that_is_text_to_both_is_fine(tmp_path: Path, key: str) -> None:
     dialects.check_file(written(tmp_path, f"experiments:\n  {key}: {{dataset: mnist, name: '0100'}}\n"))
 
 
-def test_aliases_and_what_is_no_yaml_end(tmp_path: Path) -> None:
-    bomb = "a: &a [x, x]\n" + "".join(
-        f"{c}: &{c} [*{p}, *{p}]\n" for p, c in zip("abcdefgh", "bcdefghi", strict=True)
-    )
-    dialects.check_file(written(tmp_path, bomb))
-    dialects.check_file(written(tmp_path, "a: &a [*a]\n"))
-    dialects.check_file(written(tmp_path, "a: [\n"))
+def laughs(count: int) -> str:
+    """Lists of ten times the list before."""
+    lines = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, count)]
+    return "".join(["a0: &a0 [x]\n", *lines])
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (laughs(9), "expected at most 20,000 values, found 2[0-9,]+ with aliases written out"),
+        ("a: [" + "1, " * 20_000 + "1]\n", "expected at most 20,000 values, found 20,00[0-9] with"),
+        ("a: &a [*a]\n", "expected at most 50 levels, found more, or an alias inside its value"),
+        ("a: &a {b: {c: *a}}\n", "expected at most 50 levels"),
+        ("a: " + "[" * 51 + "]" * 51 + "\n", "expected at most 50 levels"),
+        ("a: " + "[" * 20_000 + "]" * 20_000 + "\n", "expected at most 50 levels"),
+        ("a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}]\n" for n in range(1, 60)), "at most 50 levels"),
+        ("#" * 2**20 + "\n", "expected at most 1,048,576 bytes, found 1,048,577"),
+    ],
+)
+def test_what_would_take_a_reader_long_is_refused(text: str, reason: str, tmp_path: Path) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(ConfigError, match=f"^{re.escape(str(path))}: .*{reason}"):
+        dialects.check_file(path)
+
+
+@pytest.mark.parametrize(
+    "text", [laughs(4), "a: &a {b: 1}\nc: {<<: *a, d: 2}\n", "a: " + "[" * 49 + "]" * 49 + "\n", "a: [\n"]
+)
+def test_a_few_aliases_are_fine_and_what_is_no_yaml_is_left_to_its_reader(text: str, tmp_path: Path) -> None:
+    dialects.check_file(written(tmp_path, text))
     dialects.check_file(tmp_path / "none.yaml")
 
 
