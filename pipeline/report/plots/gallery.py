@@ -11,6 +11,7 @@ from pipeline.report.metrics import Floats, Integers
 from pipeline.report.plots.page import (
     clip_text,
     distinct_labels,
+    draw_page,
     finish_layout,
     format_percent,
     new_page,
@@ -130,7 +131,7 @@ def _gallery(
     tiling = plan_tiling(count, pictures.shape[1:3], PAGE_WIDTH - 2 * PAGE_MARGIN, highest, below)
     figure, page, top = new_page(title, subtitle, tiling.extent)
     paste_tiles(page, pictures, tiling, top, PAGE_MARGIN)
-    figure.figimage(page, 0, 0, origin="upper", zorder=-1)
+    draw_page(figure, page)
     for index, caption in enumerate(cleaned):
         down, across = tiling.corner(index)
         y = top + down + tiling.tile[0] + 5

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
@@ -60,6 +62,28 @@ def new_page(title: str, subtitle: str, content: tuple[int, int]) -> tuple[Figur
     figure = new_figure(title, subtitle, (content[0] + PAGE_MARGIN) / DOTS_PER_INCH, width / DOTS_PER_INCH)
     height = round(figure.get_figheight() * DOTS_PER_INCH)
     return figure, np.full((height, width, 3), 255, dtype=np.uint8), height - content[0] - PAGE_MARGIN
+
+
+class _Background(Artist):
+    """An image (height, width, 3) of the whole figure, pixel for pixel; `figimage` would resample it."""
+
+    def __init__(self, pixels: Pixels) -> None:
+        super().__init__()
+        self.set_zorder(-1)
+        self._pixels = pixels
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Draw it, from the lowest row up."""
+        image = np.full((*self._pixels.shape[:2], 4), 255, dtype=np.uint8)
+        image[..., :3] = self._pixels[::-1]
+        context = renderer.new_gc()
+        renderer.draw_image(context, 0, 0, image)
+        context.restore()
+
+
+def draw_page(figure: Figure, page: Pixels) -> None:
+    """Put the image that `new_page` gave, with what was drawn on it, behind everything else of its figure."""
+    figure.add_artist(_Background(page))
 
 
 def write_at(figure: Figure, left: float, top: float, text: str, **style: Any) -> None:  # noqa: ANN401  (matplotlib's text properties)

@@ -119,10 +119,11 @@ def to_png(figure: Figure) -> bytes:
     Returns:
         The file's bytes, 8-bit RGB, without any text, time or version.
     """
-    canvas = FigureCanvasAgg(figure)
+    # The canvas that the layout was made on knows the size of every text.
+    canvas = figure.canvas if isinstance(figure.canvas, FigureCanvasAgg) else FigureCanvasAgg(figure)
     canvas.draw()  # type: ignore[no-untyped-call]  # matplotlib's stubs leave it out
     pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]  # the same
-    picture = Image.fromarray(np.ascontiguousarray(pixels[..., :3]))
+    picture = Image.fromarray(pixels).convert("RGB")
     stream = io.BytesIO()
     # zlib builds search for matches in ways of their own, some by CPU type; run lengths leave no choice.
     picture.save(stream, format="PNG", compress_type=zlib.Z_RLE)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from pipeline.report.metrics import Floats
 from pipeline.report.plots.gallery import paste_tiles, plan_tiling
-from pipeline.report.plots.page import finish_layout, new_page, text_width, write_at
+from pipeline.report.plots.page import draw_page, finish_layout, new_page, text_width, write_at
 from pipeline.report.plots.style import MOST_UNITS, MUTED, PAGE_MARGIN, PAGE_WIDTH, SIGNED, with_style
 
 
@@ -83,7 +83,7 @@ def first_layer_weights(
         colours = SIGNED(norm(tiles[..., 0]))[..., :3] if channels == 1 else np.clip(norm(tiles), 0, 1)
         paste_tiles(page, np.rint(255 * colours).astype(np.uint8), tiling, top + heading, left)
         write_at(figure, left, top, text, fontsize=8.5, color=MUTED)
-    figure.figimage(page, 0, 0, origin="upper", zorder=-1)
+    draw_page(figure, page)
     if bar_room:
         page_height, page_width, _ = page.shape
         bar_height = min(tall, 600)

@@ -785,6 +785,16 @@ def test_labels_of_classes_stay_distinct(names: list[str]) -> None:
     assert page.distinct_labels(["zero", "one"], 14) == ["zero", "one"]
 
 
+@style.with_style
+def test_a_page_is_drawn_pixel_for_pixel() -> None:
+    figure, pixels, top = page.new_page("title", "subtitle", (37, 23))
+    pixels[top:] = np.random.default_rng(0).integers(0, 256, pixels[top:].shape)
+    page.draw_page(figure, pixels)
+    drawn = np.asarray(Image.open(io.BytesIO(style.to_png(page.finish_layout(figure)))))
+    np.testing.assert_array_equal(drawn[top:], pixels[top:])
+    assert (drawn[:top] != 255).any()  # the title, before it
+
+
 PICTURE = """
 import hashlib, pipeline
 from pipeline.report.plots import style
