@@ -72,6 +72,13 @@ def test_compose_imports_hydra_and_no_more(folder: Path) -> None:
     assert "pipeline.stages.train.stage" not in modules
 
 
+def test_reading_a_composed_configuration_needs_no_hydra(folder: Path) -> None:
+    imported(folder, "compose", "mnist_two_layer")
+    modules = imported(folder, "split", "mnist_two_layer", code=1)  # nothing is parsed
+    assert "pipeline.stages.split" in modules
+    assert "hydra" not in modules
+
+
 @pytest.mark.parametrize(
     ("stage", "allowed"),
     [

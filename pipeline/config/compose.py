@@ -6,6 +6,7 @@ YAML is read through OmegaConf alone, as Hydra does, since YAML readers disagree
 import contextlib
 import functools
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -63,8 +64,6 @@ def _files_alone() -> Iterator[None]:
 
     DVC would see no change in the environment or the clock, and skip the stages that have to run again.
     """
-    from hydra.core.utils import setup_globals  # slow to import, and not always needed
-
     # The resolvers of OmegaConf and Hydra that look elsewhere; there are no others in this project.
     for name in ("oc.env", "now", "hydra", "python_version"):
         OmegaConf.register_new_resolver(name, functools.partial(_refuse_resolver, name), replace=True)
@@ -72,7 +71,9 @@ def _files_alone() -> Iterator[None]:
         yield
     finally:
         OmegaConf.clear_resolvers()
-        setup_globals()
+        # Where Hydra is in use it has resolvers of its own; else it registers them when it starts.
+        if "hydra.core.utils" in sys.modules:
+            sys.modules["hydra.core.utils"].setup_globals()
 
 
 def _refuse_resolver(name: str, *arguments: str) -> NoReturn:
