@@ -1,7 +1,11 @@
-"""Where the time of the whole run goes: a table by stage of `dvc repro` from nothing, and of a no-op.
+"""Where the time of a run goes: `dvc repro` from nothing by stage, and the loop of change and look.
 
-    python benchmarks/stages.py               a clone of HEAD, DVC's cache empty; the bundled data
-    python benchmarks/stages.py TARGET ...    only these stages and what they need
+    python benchmarks/stages.py                       a clone of HEAD, DVC's cache empty; the bundled data
+    python benchmarks/stages.py TARGET ...            only these stages and what they need
+    python benchmarks/stages.py --before COMMIT ...   the loop in a clone of that commit too, in turn
+
+The loop is what a user does again and again: one value of mnist_two_layer changed in three ways, and a run
+without a change. Processor seconds are of all processes, and hardly depend on what else a machine does.
 
 Each stage's process measures itself: start-up (from its start to its first line of Python), imports,
 checking (the guard's hashes before and after, the code's own among them), reading and writing (whole files of
@@ -24,6 +28,8 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).resolve().parents[1]
 COLUMNS: Final = ("start-up", "imports", "checking", "reading", "computing", "writing")
 NO_OPS: Final = 5
+EXPERIMENT: Final = "mnist_two_layer"
+RATES: Final = (0.2, 0.3, 0.4)  # of the ways below; each trains anew
 
 # Becomes sitecustomize.py, which Python runs before anything else: nothing in the package knows of it.
 MEASURING: Final = """\
@@ -108,24 +114,40 @@ def _print_row(name: str, cells: list[float]) -> None:
     print(f"| {name} | {' | '.join(f'{cell:.2f}' for cell in cells)} |")
 
 
-def _environment(folder: Path) -> dict[str, str]:
-    """This interpreter's programs first, the clone's package, and the measuring in every process."""
-    (folder / "measuring").mkdir()
-    (folder / "measuring" / "sitecustomize.py").write_text(MEASURING, encoding="utf-8")
-    return {
+def _clone(folder: Path, commit: str) -> tuple[Path, dict[str, str]]:
+    """A clone of a commit, and an environment: this interpreter's programs first, and the clone's package."""
+    clone = folder / "clone"
+    git = shutil.which("git") or "git"
+    subprocess.run([git, "clone", "--quiet", str(ROOT), str(clone)], check=True)  # noqa: S603  (git)
+    subprocess.run([git, "checkout", "--quiet", commit], cwd=clone, check=True)  # noqa: S603  (git)
+    environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": f"{folder / 'measuring'}{os.pathsep}{folder / 'clone'}",
-        "STAGES_LOG": str(folder / "log"),
+        "PYTHONPATH": str(clone),
         "DVC_SITE_CACHE_DIR": str(folder / "site"),
+        "GIT_AUTHOR_NAME": "benchmark",
+        "GIT_AUTHOR_EMAIL": "",
+        "GIT_COMMITTER_NAME": "benchmark",
+        "GIT_COMMITTER_EMAIL": "",
     }
+    # Each process would compile all that it imports.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    return clone, environment
 
 
-def _repro(clone: Path, environment: dict[str, str], targets: list[str]) -> tuple[float, float]:
-    """When `dvc repro` started and ended."""
-    started = _now()
-    done = subprocess.run(  # noqa: S603  (DVC, in a clone of its own)
-        [sys.executable, "-m", "dvc", "repro", *targets],
+def _measuring(folder: Path, environment: dict[str, str]) -> dict[str, str]:
+    """The environment with the measuring in every process, which writes to `folder`/log."""
+    (folder / "measuring").mkdir()
+    (folder / "measuring" / "sitecustomize.py").write_text(MEASURING, encoding="utf-8")
+    path = f"{folder / 'measuring'}{os.pathsep}{environment['PYTHONPATH']}"
+    return {**environment, "PYTHONPATH": path, "STAGES_LOG": str(folder / "log")}
+
+
+def _run(clone: Path, environment: dict[str, str], *command: str) -> tuple[float, float]:
+    """Seconds and processor seconds that a module of Python's takes in a clone."""
+    started, before = _now(), os.times()
+    done = subprocess.run(  # noqa: S603  (DVC or the pipeline, in a clone of its own)
+        [sys.executable, "-m", *command],
         cwd=clone,
         env=environment,
         capture_output=True,
@@ -134,7 +156,40 @@ def _repro(clone: Path, environment: dict[str, str], targets: list[str]) -> tupl
     )
     if done.returncode:
         raise SystemExit(done.stdout + done.stderr)
-    return started, _now()
+    after = os.times()
+    processor = after.children_user - before.children_user + after.children_system - before.children_system
+    return _now() - started, processor
+
+
+def _loop(clone: Path, environment: dict[str, str], targets: list[str]) -> dict[str, tuple[float, float]]:
+    """Seconds and processor seconds of each way to change a value and look, and of changing nothing."""
+    target, key = f"plot@{EXPERIMENT}", "optimizer.learning_rate"
+    no_ops = [_run(clone, environment, "dvc", "repro", *targets) for _ in range(NO_OPS)]
+    definition = clone / "conf" / "experiment" / f"{EXPERIMENT}.yaml"
+    original = definition.read_text(encoding="utf-8")
+    definition.write_text(f"{original}\noptimizer:\n  learning_rate: {RATES[0]}\n", encoding="utf-8")
+    edited = _run(clone, environment, "dvc", "repro", target)
+    definition.write_text(original, encoding="utf-8")
+    change = f"++experiments.{EXPERIMENT}.{key}={RATES[1]}"
+    return {
+        "`dvc exp run -S …`": _run(clone, environment, "dvc", "exp", "run", "-S", change, target),
+        "an edit in conf/, `dvc repro`": edited,
+        "`pipeline train`": _run(
+            clone, environment, "pipeline", "train", f"experiment={EXPERIMENT}", f"{key}={RATES[2]}"
+        ),
+        f"no change, `dvc repro` (median of {NO_OPS})": (
+            statistics.median(seconds for seconds, _ in no_ops),
+            statistics.median(processor for _, processor in no_ops),
+        ),
+    }
+
+
+def _print_loops(loops: dict[str, dict[str, tuple[float, float]]]) -> None:
+    heads = [f"{name}, {unit}" for unit in ("s", "processor s") for name in loops]
+    print(f"\n| change and look | {' | '.join(heads)} |")
+    print(f"| --- |{' ---: |' * len(heads)}")
+    for way in next(iter(loops.values())):
+        _print_row(way, [times[way][unit] for unit in (0, 1) for times in loops.values()])
 
 
 def _print_stages(rows: list[dict[str, Any]], started: float, ended: float) -> None:
@@ -162,31 +217,25 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("targets", nargs="*", metavar="TARGET", help="stages, as dvc repro takes them")
-    parser.add_argument("--folder", type=Path, help="where the clone goes, by default a temporary one")
+    parser.add_argument("--before", metavar="COMMIT", help="measure the loop at this commit too")
+    parser.add_argument("--folder", type=Path, help="where the clones go, by default a temporary one")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
-        folder = Path(name)
-        clone = folder / "clone"
-        git = shutil.which("git") or "git"
-        subprocess.run([git, "clone", "--quiet", str(ROOT), str(clone)], check=True)  # noqa: S603  (git)
-        environment = _environment(folder)
-        started, ended = _repro(clone, environment, options.targets)
-        rows = [json.loads(line) for line in (folder / "log").read_text(encoding="utf-8").splitlines()]
+        clones = {}
+        for label, commit in (("before", options.before), ("now", "HEAD")):
+            if commit:
+                folder = Path(name) / label
+                folder.mkdir()
+                clones[label] = _clone(folder, commit)
+        if options.before:
+            _run(*clones["before"], "dvc", "repro", *options.targets)
+        clone, environment = clones["now"]
+        started = _now()
+        _run(clone, _measuring(clone.parent, environment), "dvc", "repro", *options.targets)
+        ended = _now()
+        rows = [json.loads(line) for line in (clone.parent / "log").read_text(encoding="utf-8").splitlines()]
         _print_stages(sorted(rows, key=lambda row: row["from"]), started, ended)
-        idle = []
-        for _ in range(NO_OPS):
-            started, ended = _repro(clone, environment, options.targets)
-            idle.append(ended - started)
-        python = [sys.executable, "-c", "import dvc.cli, dvc.commands.repro, dvc.repo"]
-        imports = []
-        for _ in range(NO_OPS):
-            started = _now()
-            subprocess.run(python, check=True, env=environment)  # noqa: S603  (this interpreter)
-            imports.append(_now() - started)
-        print(
-            f"a no-op: {statistics.median(idle):.2f} s (median of {NO_OPS}), of which"
-            f" {statistics.median(imports):.2f} s are Python's start and DVC's imports"
-        )
+        _print_loops({label: _loop(*where, options.targets) for label, where in clones.items()})
 
 
 if __name__ == "__main__":
