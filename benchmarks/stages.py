@@ -119,16 +119,18 @@ def _clone(folder: Path, commit: str) -> tuple[Path, dict[str, str]]:
     clone = folder / "clone"
     git = shutil.which("git") or "git"
     subprocess.run([git, "clone", "--quiet", str(ROOT), str(clone)], check=True)  # noqa: S603  (git)
-    subprocess.run([git, "checkout", "--quiet", commit], cwd=clone, check=True)  # noqa: S603  (git)
+    for command in (
+        ["checkout", "--quiet", commit],
+        # `dvc exp run` commits.
+        ["config", "user.name", "benchmark"],
+        ["config", "user.email", "benchmark@localhost"],
+    ):
+        subprocess.run([git, *command], cwd=clone, check=True)  # noqa: S603  (git)
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(clone),
         "DVC_SITE_CACHE_DIR": str(folder / "site"),
-        "GIT_AUTHOR_NAME": "benchmark",
-        "GIT_AUTHOR_EMAIL": "",
-        "GIT_COMMITTER_NAME": "benchmark",
-        "GIT_COMMITTER_EMAIL": "",
     }
     # Each process would compile all that it imports.
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
