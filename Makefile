@@ -9,6 +9,8 @@ READY := $(VENV)/.ready
 DEV_READY := $(VENV)/.dev
 SERVICE_READY := $(VENV)/.service
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+# Container images often set it, and then each process compiles all that it imports: twice as long for every stage.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev run remote verify test test-service test-all coverage benchmark lint format lock clean
