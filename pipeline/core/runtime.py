@@ -14,6 +14,7 @@ what the tier has come to, down to the bits of a few results.
 This module imports nothing but the standard library, for it has to run before NumPy does.
 """
 
+import contextlib
 import hashlib
 import math
 import multiprocessing
@@ -134,6 +135,18 @@ def activate(tier: str | None = None) -> str:
     warnings.filterwarnings("ignore", message=".*NPY_DISABLE_CPU_FEATURES", category=ImportWarning)
     _active = tier
     return tier
+
+
+def set_up() -> None:
+    """Fix the environment of a process that imports the package: NumPy's tier, and what drawing reads."""
+    prepare_drawing()
+    # A program that imported NumPy first keeps its own environment; `doubts` then says what differs.
+    if "numpy" in sys.modules:
+        inherit()
+    else:
+        # The command line comes after this, and says in its own way that PIPELINE_RUNTIME names no tier.
+        with contextlib.suppress(ConfigError):
+            activate()
 
 
 def prepare_drawing() -> None:
