@@ -25,6 +25,8 @@ Arrays = Mapping[str, Any]
 
 
 def put(array: Any, value: Any) -> Any:  # noqa: ANN401  (an array; a number)
+    if not array.size:
+        return np.full(1, value, array.dtype)
     changed = array.copy()
     changed.flat[0] = value
     return changed
