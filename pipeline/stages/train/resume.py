@@ -116,9 +116,9 @@ def _seal(path: Path, arrays: Mapping[str, Array]) -> Array:
     """SHA-256, as uint8 (32,), of a state's name (which holds its key) and all that is in it."""
     found = hashlib.sha256(path.name.encode())
     for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
+        array = arrays[name]
         found.update(f"\0{name} {array.dtype.str} {array.shape}\0".encode())
-        found.update(array.data)
+        found.update(np.ascontiguousarray(array).data)
     return np.frombuffer(found.digest(), np.uint8)
 
 
