@@ -231,7 +231,12 @@ def test_an_edit_in_conf_runs_the_stages_whose_values_changed(checkout: Checkout
     checkout.edit("conf/optimizer/momentum.yaml", "momentum: 0.5", "momentum: 0.5 # half")
     assert checkout.repro("evaluate@tiny", "evaluate@other") == {*stages("compose"), "evaluate@other"}
     after = checkout.outputs()
-    assert {path.split("/")[1] for path in before if before[path] != after[path]} == {"other"}
+    changed = {path for path in before if before[path] != after[path]}
+    assert {path.split("/")[1] for path in changed} == {"other", "results.d"}
+    assert {path for path in changed if "results.d" in path} <= {
+        "outputs/results.d",
+        "outputs/results.d/other.json",
+    }
 
 
 @dataclass

@@ -372,7 +372,7 @@ def test_a_module_that_is_not_installed(checkout: Layout, cli: Run, monkeypatch:
 def test_an_interpreter_with_nothing_installed(checkout: Layout, python: Run) -> None:
     del checkout
     ended = python("-S", "-m", "pipeline", "compose", "tiny")
-    assert "omegaconf is not installed" in said(ended)
+    assert re.match(r"\w+ is not installed for ", said(ended))
     assert ended.code == 1
 
 
@@ -706,7 +706,7 @@ def test_showing_the_configuration(parsed: Layout, cli: Run) -> None:
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("model.activation=nope", "activation=nope: unknown; one of identity, "),
+        ("model.activation=nope", "model.activation=nope: unknown; one of identity, "),
         ("split.name=nope", "split.name=nope: unknown; one of "),
         ("seed=-1", "seed=-1: expected 0 <= seed"),
         ("optimizer.momentum=0.5", "optimizer.momentum: the choice made for optimizer has no such key"),

@@ -137,7 +137,7 @@ def run_application(
             raise
 
     source = read_source(layout) if _needs_source(arguments) else ""
-    given = [*arguments, f"source={source}"] if source else list(arguments)
+    given = _add_override(arguments, f"source={source}") if source else list(arguments)
     _check_overrides(layout, given)
     with _as_hydra_program(layout.root, hydra_overrides(given)):
         try:
@@ -166,6 +166,13 @@ def _explain_error(layout: Layout, error: Exception) -> PipelineError:
     )
     forbidden = error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}
     return PipelineError(f"cannot write {place}: {error.strerror}{advice if forbidden else ''}")
+
+
+def _add_override(arguments: Sequence[str], override: str) -> list[str]:
+    """Put an override beside the others: argparse takes none after a flag that follows one."""
+    place = next((index for index, given in enumerate(arguments) if re.match(r"[^-].*=|~", given)), None)
+    place = len(arguments) if place is None else place
+    return [*arguments[:place], override, *arguments[place:]]
 
 
 def _flags(arguments: Sequence[str]) -> set[str]:

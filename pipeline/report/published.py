@@ -70,13 +70,14 @@ class Summary:
     figures: dict[str, float]
 
     def __post_init__(self) -> None:
-        require(
-            "test_accuracy" in self.figures, "figures", ", ".join(self.figures), "test_accuracy among them"
-        )
         for measure, value in self.figures.items():
             require(measure in MEASURES, "figures", measure, f"one of {', '.join(MEASURES)}")
-            in_range = 0 <= value <= 1 if measure.endswith("accuracy") else math.isfinite(value)
+            highest = 1.0 if measure.endswith("accuracy") else math.inf
+            in_range = 0 <= value <= highest and math.isfinite(value)
             require(in_range, f"figures.{measure}", value, "an accuracy from 0 to 1, or a finite loss")
+        needed = ("test_accuracy", "first_step_loss", "last_step_loss")
+        missing = [measure for measure in needed if measure not in self.figures]
+        require(not missing, "figures", ", ".join(self.figures), f"{', '.join(missing)} among them")
 
 
 def summarize(

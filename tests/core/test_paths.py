@@ -19,6 +19,8 @@ def test_the_files_of_an_experiment() -> None:
     results = Layout(ROOT).results("x")
     found = {name: getattr(results, name) for name in properties(Results)}
     assert len(set(found.values())) == len(found)
+    # DVC has the summaries of all experiments in a folder of their own.
+    assert found.pop("summary") == ROOT / "outputs" / "results.d" / "x.json"
     assert {path.parent for path in found.values()} == {ROOT / "outputs" / "x"}
     # A file has the name by which the code calls it.
     assert {path.name.partition(".")[0] for path in found.values()} == set(found)

@@ -72,7 +72,7 @@ def test_an_experiment_of_which_nothing_was_published(
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("figures", {}, "figures=: expected test_accuracy among them"),
+        ("figures", {}, "figures=: expected test_accuracy, first_step_loss, last_step_loss among them"),
         ("figures", {"test_accuracy": 97}, "figures.test_accuracy=97.0: expected an accuracy from 0 to 1"),
         ("figures", {"test_accuracy": "high"}, "figures.test_accuracy=high: expected a number"),
         ("figures", {"test_accuracy": 0.5, "speed": 1}, "figures=speed: expected one of train_accuracy, "),
