@@ -1,6 +1,6 @@
 """plot: draw an experiment's pictures into its plots folder."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,13 +14,13 @@ from pipeline.core.files import contracts, images
 from pipeline.core.files.arrays import read_arrays
 from pipeline.core.files.atomic import atomic_write
 from pipeline.core.files.tables import read_csv
-from pipeline.core.paths import Results
 from pipeline.core.progress import say
+from pipeline.nn.arrays import Floats
 from pipeline.nn.setup import initial_parameters, network_of
 from pipeline.report import metrics
 from pipeline.report.plots import confusion, curves, gallery, searches, style, weights
 from pipeline.report.plots.page import missing_glyphs
-from pipeline.search import strategies
+from pipeline.search import strategies, table
 from pipeline.stages.shared.context import ExperimentContext
 from pipeline.stages.shared.trained import read_trials, trained_config, trained_parameters
 
@@ -74,9 +74,14 @@ def _figures(context: ExperimentContext) -> Iterator[tuple[str, "Figure"]]:
     config, results = context.config, context.results
     title, subtitle = config.name, config.title
     remedy = f"train it again: dvc repro --force --single-item train@{config.name}"
+    # Everything is read and checked before the first picture is drawn.
     columns = contracts.numbers(read_csv(results.history), contracts.HISTORY, results.history, remedy)
-    yield "training_curves", curves.training_curves(columns, title=title, subtitle=subtitle)
     steps = contracts.numbers(read_csv(results.steps), contracts.STEPS, results.steps, remedy)
+    trained = trained_config(config, results)
+    parameters = trained_parameters(trained, results)
+    arrays, tested = _read_probabilities(context)
+    tried = read_trials(config, results) if strategies.is_search(config.search) else []
+    yield "training_curves", curves.training_curves(columns, title=title, subtitle=subtitle)
     yield (
         "step_losses",
         curves.step_losses(
@@ -86,19 +91,18 @@ def _figures(context: ExperimentContext) -> Iterator[tuple[str, "Figure"]]:
             subtitle=subtitle,
         ),
     )
-    yield "first_layer_weights", _weights(config, results, title, subtitle)
-    yield from _test_figures(context)
-    if strategies.is_search(config.search):
-        yield from _search_figures(config, results, title, subtitle)
+    yield "first_layer_weights", _weights(trained, parameters, title, subtitle)
+    yield from _test_figures(config, arrays, tested.images)
+    if tried:
+        yield from _search_figures(config, tried, title, subtitle)
 
 
-def _weights(config: Config, results: Results, title: str, subtitle: str) -> "Figure":
-    trained = trained_config(config, results)
-    height, width, channels = config.dataset.image_shape
+def _weights(trained: Config, parameters: Floats, title: str, subtitle: str) -> "Figure":
+    height, width, channels = trained.dataset.image_shape
     network = network_of(trained)
     before = network.views(initial_parameters(trained))
     return weights.first_layer_weights(
-        network.views(trained_parameters(trained, results))["W1"],
+        network.views(parameters)["W1"],
         (height, width, channels),
         title=title,
         subtitle=subtitle,
@@ -106,9 +110,9 @@ def _weights(config: Config, results: Results, title: str, subtitle: str) -> "Fi
     )
 
 
-def _test_figures(context: ExperimentContext) -> Iterator[tuple[str, "Figure"]]:
+def _read_probabilities(context: ExperimentContext) -> tuple[dict[str, images.Array], images.LabelledImages]:
+    """probabilities.npz, and the images that it is about."""
     config, results = context.config, context.results
-    title, subtitle = config.name, f"{config.title}, test part"
     arrays = read_arrays(results.probabilities)
     tested = images.load(context.parsed, "test", config.dataset.image_shape, len(config.classes))
     rules = contracts.probabilities_rules(len(config.classes), len(tested))
@@ -118,6 +122,13 @@ def _test_figures(context: ExperimentContext) -> Iterator[tuple[str, "Figure"]]:
         raise FormatError(
             f"{results.probabilities}: labels: found others than {context.parsed} has; {remedy}"
         )
+    return arrays, tested
+
+
+def _test_figures(
+    config: Config, arrays: Mapping[str, images.Array], tested: images.Array
+) -> Iterator[tuple[str, "Figure"]]:
+    title, subtitle = config.name, f"{config.title}, test part"
     probabilities, labels = arrays["probabilities"], arrays["labels"]
     predicted = probabilities.argmax(axis=1)
     matrix = metrics.confusion_matrix(labels, predicted, len(config.classes))
@@ -133,7 +144,7 @@ def _test_figures(context: ExperimentContext) -> Iterator[tuple[str, "Figure"]]:
     yield (
         "mistakes",
         gallery.mistakes(
-            tested.images[arrays["images"][worst]],
+            tested[arrays["images"][worst]],
             labels[worst],
             predicted[worst],
             probabilities[worst, predicted[worst]],
@@ -146,9 +157,8 @@ def _test_figures(context: ExperimentContext) -> Iterator[tuple[str, "Figure"]]:
 
 
 def _search_figures(
-    config: Config, results: Results, title: str, subtitle: str
+    config: Config, tried: Sequence[table.Tried], title: str, subtitle: str
 ) -> Iterator[tuple[str, "Figure"]]:
-    tried = read_trials(config, results)
     scores = np.array([each.outcome.valid_accuracy for each in tried])
     lists = {name: values for name, values in config.search.axes().items() if isinstance(values, list)}
     if config.search.name == "grid" and len(lists) == len(config.search.axes()):
