@@ -82,16 +82,16 @@ verify: $(READY) ## run the last commit from nothing in a clone, compare every o
 	@pipeline verify $(OPTIONS)
 
 test: $(DEV_READY) ## run the tests (those of a few minutes, and those with servers, aside)
-	@python -m pytest -q -n auto -m "not slow and not service"
+	@python -m pytest -q -n auto --dist worksteal -m "not slow and not service"
 
 test-service: $(SERVICE_READY) ## run the tests that need servers: S3, Dask, Ray (installs what they need)
-	@python -m pytest -q -n auto -m service
+	@python -m pytest -q -n auto --dist worksteal -m service
 
 test-all: $(SERVICE_READY) ## run all tests
-	@python -m pytest -q -n auto
+	@python -m pytest -q -n auto --dist worksteal
 
 coverage: $(DEV_READY) ## run the tests and show which lines they miss
-	@python -m pytest -q -n auto -m "not slow and not service" --cov --cov-report=term
+	@python -m pytest -q -n auto --dist worksteal -m "not slow and not service" --cov --cov-report=term
 
 benchmark: $(DEV_READY) ## measure training beside other libraries, write docs/training_speed.* (see benchmarks/requirements.txt)
 	@python benchmarks/training.py

@@ -309,6 +309,7 @@ def test_an_edit_that_leaves_the_files_alone_fetches_nothing(checkout: Checkout,
     assert mirror.asked == []
 
 
+@pytest.mark.slow
 def test_only_what_has_another_name_or_checksum_is_fetched(checkout: Checkout, mirror: Mirror) -> None:
     folder = checkout.root / "data" / "raw" / "official" / "tiny"
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
@@ -413,6 +414,7 @@ def test_an_experiment_that_fails_does_not_stop_the_others(checkout: Checkout) -
     assert checkout.git("status", "--porcelain", "outputs/tiny") == " D outputs/tiny/config.yaml\n"
 
 
+@pytest.mark.slow
 def test_an_experiment_is_removed_and_brought_back_by_its_line(checkout: Checkout) -> None:
     before = checkout.outputs()
     params = (checkout.root / "params.yaml").read_text()
@@ -429,6 +431,7 @@ def test_an_experiment_is_removed_and_brought_back_by_its_line(checkout: Checkou
     assert checkout.outputs() == before
 
 
+@pytest.mark.slow
 def test_a_data_set_that_is_not_among_those_to_parse_is_told_in_a_line(checkout: Checkout) -> None:
     checkout.edit("params.yaml", "tiny: {dataset: tiny} #", "tiny: {dataset: mnist} #")
     printed = checkout.dvc("repro", "results", code=None)
@@ -506,13 +509,14 @@ def edit_in_the_gap(checkout: Checkout, stage: str, path: str, old: str, new: st
 @pytest.mark.parametrize(
     ("stage", "path", "old", "new", "named", "following"),
     [
-        (
+        pytest.param(
             "evaluate",
             "pipeline/report/metrics.py",
             '"""',
             '# edited\n"""',
             "pipeline/report/metrics.py",
             "plot",
+            marks=pytest.mark.slow,
         ),
         (
             "fetch",
@@ -522,7 +526,15 @@ def edit_in_the_gap(checkout: Checkout, stage: str, path: str, old: str, new: st
             "sources.official in conf/dataset/tiny.yaml",
             "parse",
         ),
-        ("compose", "pipeline/search/space.py", '"""', '# edited\n"""', "pipeline/search", "split"),
+        pytest.param(
+            "compose",
+            "pipeline/search/space.py",
+            '"""',
+            '# edited\n"""',
+            "pipeline/search",
+            "split",
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["evaluate-metrics", "fetch-definition", "compose-search"],
 )

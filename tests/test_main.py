@@ -744,7 +744,7 @@ BUNDLED, OFFICIAL = (
 
 
 @pytest.mark.usefixtures("no_pictures")
-@pytest.mark.parametrize("flags", [[], ["-m"]])
+@pytest.mark.parametrize("flags", [[], pytest.param(["-m"], marks=pytest.mark.slow)])
 def test_training_by_overrides_follows_params(parsed: Layout, cli: Run, flags: list[str]) -> None:
     for selected in ("bundled", "official"):
         parsed.params.write_text(parsed.params.read_text().replace("source: bundled", f"source: {selected}"))

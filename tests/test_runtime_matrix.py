@@ -92,6 +92,7 @@ def test_the_cheap_part_holds() -> None:
     assert len(set(hashes)) == 1
 
 
+@pytest.mark.slow
 def test_what_is_run_has_all_its_parts() -> None:
     """Those that take long aside; the matrix itself runs them."""
     done = subprocess.run(  # noqa: S603  (this interpreter)
