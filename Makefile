@@ -40,14 +40,14 @@ $(READY): requirements-build.lock requirements.lock pyproject.toml
 	@if [ -n "$(PIP_VERSION)" ]; then $(INSTALL) --upgrade "pip$(PIP_VERSION)" || $(FAILED); fi
 	@$(INSTALL) --require-hashes -r requirements.lock || $(FAILED)
 	@$(INSTALL) -e . || $(FAILED)
-	@$(PIP) check --quiet
+	@$(PIP) check >/dev/null || { $(PIP) check >&2; exit 1; }
 	@touch $@
 
 # Without its mark while packages are added: after a kill in between, the next run makes it anew.
 define add
 @rm -f $(READY)
 @$(INSTALL) --require-hashes -r $< || $(FAILED)
-@$(PIP) check --quiet
+@$(PIP) check >/dev/null || { $(PIP) check >&2; exit 1; }
 @touch $(READY) $@
 endef
 
@@ -117,5 +117,5 @@ lock: ## resolve the lock files anew from pyproject.toml (needs uv)
 	@$(COMPILE) pyproject.toml --constraint requirements-service.lock -o requirements.lock
 	@$(COMPILE) --group build --constraint requirements-service.lock -o requirements-build.lock
 
-clean: ## remove the environment and the ad-hoc runs; DVC's outputs and cache stay
+clean: ## remove .venv/, ad-hoc runs and what interrupted work continues from; DVC's outputs and cache stay
 	@rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

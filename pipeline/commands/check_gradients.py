@@ -1,4 +1,3 @@
-# What takes long to import waits until the command runs, so that --help is quick.
 """check-gradients: compare the analytic gradients of a configuration with central differences."""
 
 import argparse

@@ -1,4 +1,4 @@
-"""check-params: see that a shell takes every name in params.yaml as a name, before a command has it.
+"""check-params: check that every name in params.yaml is safe in a shell command.
 
 And that no merge left its markers in a file that DVC reads: DVC would say where its parser stopped.
 """

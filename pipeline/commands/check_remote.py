@@ -1,5 +1,4 @@
-# What takes long to import waits until the command runs, so that --help is quick.
-"""check-remote: read every object on a DVC remote and see that its hash is still its name.
+"""check-remote: read every object on a DVC remote and compare it with its hash.
 
 `dvc pull` finds a damaged object where the remote has `verify true`. But `dvc push` never replaces one: it
 looks only whether an object of that name is there, and for a folder's files only whether their list is.

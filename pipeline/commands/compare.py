@@ -1,4 +1,3 @@
-# What takes long to import waits until the command runs, so that --help is quick.
 """compare: compare two parameter pickles on the same images."""
 
 import argparse

@@ -48,13 +48,13 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
 
     folder: Path = layout.root / options.folder
     if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= {".git"}):
-        raise UsageError(f"{options.folder}: there is something already; name a new or an empty folder")
+        raise UsageError(f"{options.folder}: exists and is not an empty folder; name another")
     for source, name in _files():
         write_bytes(folder / name, read_bytes(source, maximum_bytes=MAXIMUM_TEXT_BYTES))
     if not _is_in_repository(folder):
         # DVC would refuse to work.
         write_text(folder / ".dvc" / "config.local", "[core]\n    no_scm = true\n")
-        write("There is no git: `dvc metrics diff` and experiments need it.")
+        write("git was not found: `dvc metrics diff` and experiments need it.")
     write_lines(
         f"A project is in {options.folder}. Next:\n"
         f"  cd {options.folder}\n"

@@ -1,4 +1,3 @@
-# What takes long to import waits until the command runs, so that --help is quick.
 """predict: classify images of a data set, or image files, with trained parameters."""
 
 import argparse

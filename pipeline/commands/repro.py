@@ -88,10 +88,9 @@ def _plan(stages: Collection[str], work: Mapping[str, float]) -> str:
     experiments = [stage.partition("@")[2] for stage in stages if stage.startswith("train@")]
     seconds = _SECONDS_PER_STAGE * len(stages)
     seconds += sum(work.get(stage, 0.0) for stage in stages) / _WORK_PER_SECOND
-    # To the next ten seconds, or minute.
-    length = (
-        f"{seconds / 60:.0f} minutes" if seconds > 90 else f"{10 * math.ceil(seconds / 10)} seconds"
-    )  # from here on minutes are exact enough
+    # Up to the next ten seconds; past a minute and a half whole minutes are exact enough.
+    is_long = seconds > 90
+    length = f"{seconds / 60:.0f} minutes" if is_long else f"{10 * math.ceil(seconds / 10)} seconds"
     return (
         f"{len(stages)} stages for {', '.join(experiments) or 'no experiment'}: from nothing about {length}"
         " on two processors. What is up to date is skipped; each result is printed when it is there."

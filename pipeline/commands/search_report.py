@@ -1,4 +1,3 @@
-# What takes long to import waits until the command runs, so that --help is quick.
 """search-report: show the best trials of a search, and what each axis changes."""
 
 import argparse

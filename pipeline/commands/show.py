@@ -1,5 +1,4 @@
-# What takes long to import waits until the command runs, so that --help is quick.
-"""show: look at the images of a data set, how many each class has, and their pixels."""
+"""show: show images of a data set, the number of images per class, and pixel statistics."""
 
 import argparse
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""source: select bundled or official data in params.yaml, leaving everything else in it as it is."""
+"""source: select bundled or official data in params.yaml, leaving the rest of the file unchanged."""
 
 import argparse
 import re

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "With the name of a composed experiment: its train stage, into outputs/. With Hydra overrides: split,"
         " train, evaluate and plot that configuration into runs/ (--hydra-help has Hydra's flags,"
-        " --choices what can be overridden)."
+        " --choices the choices, --cfg job every value)."
     )
     parser.add_argument("experiment", metavar="EXPERIMENT | KEY=VALUE …", help="see above")
     parser.add_argument(

@@ -1,4 +1,3 @@
-# What takes long to import waits until the command runs, so that --help is quick.
 """verify: run the last commit from nothing in a clone, and compare every output bit by bit."""
 
 import argparse
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.errors import PipelineError, UsageError
 from pipeline.core.paths import Layout
-from pipeline.core.registry import check_name
+from pipeline.core.registry import check_name, did_you_mean
 
 if TYPE_CHECKING:
     from pipeline.repro.clone import Clone
@@ -135,7 +134,9 @@ def _targets(clone: "Clone", stages: Sequence[str], options: argparse.Namespace)
     for name in names:
         of_name = [stage for stage in stages if name in {stage, stage.partition("@")[0]}]
         if not of_name:
-            check_name(stages, "--stage", name)
+            raise UsageError(
+                f"--stage {name}: unknown; `dvc stage list` shows them" + did_you_mean(name, stages)
+            )
         found |= dict.fromkeys(of_name)
     return list(found)
 

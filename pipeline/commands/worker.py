@@ -1,8 +1,9 @@
-"""worker: start processes of this machine for the searches of a Dask scheduler."""
+"""worker: start worker processes on this machine for searches on a Dask cluster."""
 
 import argparse
 import importlib.util
 import os
+import re
 import sys
 
 from pipeline.core import runtime
@@ -33,6 +34,10 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
     processes = runtime.processors() if options.processes is None else options.processes
     if processes < 1:
         raise UsageError(f"--processes {processes}: expected 1 or more")
+    if not re.search(r":\d+$", options.scheduler):
+        raise UsageError(
+            f"{options.scheduler}: expected the address of a Dask scheduler, such as tcp://127.0.0.1:8786"
+        )
     if importlib.util.find_spec("distributed") is None:
         raise UsageError("the package distributed is not installed: pip install -e '.[dask]'")
     # Dask loads NumPy before any task of ours, so the runtime has to be in the environment by then.

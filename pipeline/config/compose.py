@@ -23,7 +23,7 @@ from pipeline.config.schema import Config, Dataset
 from pipeline.config.space import is_range
 from pipeline.core.conflicts import refuse_conflicts_in
 from pipeline.core.errors import ConfigError
-from pipeline.core.registry import check_name
+from pipeline.core.registry import check_name, did_you_mean
 
 
 def compose(conf: Path, overrides: Sequence[str] = (), *, from_environment: bool = False) -> Config:
@@ -163,7 +163,8 @@ def experiment_overrides(params: DictConfig, name: str) -> list[str]:
         raise ConfigError(f"params.yaml: experiments={describe_value(experiments)}: expected a mapping")
     if name not in experiments:
         known = ", ".join(map(str, experiments)) or "none"
-        raise ConfigError(f"{name}: params.yaml lists no such experiment, only {known}")
+        hint = did_you_mean(name, list(map(str, experiments)))
+        raise ConfigError(f"{name}: params.yaml lists no such experiment, only {known}{hint}")
     entry = experiments[name]
     if not isinstance(entry, dict) or "dataset" not in entry:
         raise ConfigError(f"params.yaml: experiments.{name} has to be a mapping with the key dataset")

@@ -61,10 +61,10 @@ def check_file(path: Path) -> None:
     """
     refuse_conflicts_in(path)
     try:
-        data = path.read_bytes()
-        if len(data) > _MOST_BYTES:
-            raise ConfigError(f"{path}: expected at most {_MOST_BYTES:,} bytes, found {len(data):,}")
-        root = yaml.compose(data, Loader=yaml.CSafeLoader)
+        size = path.stat().st_size
+        if size > _MOST_BYTES:
+            raise ConfigError(f"{path}: expected at most {_MOST_BYTES:,} bytes, found {size:,}")
+        root = yaml.compose(path.read_bytes(), Loader=yaml.CSafeLoader)
         values, _ = _measure(root, 0, {})
     except RecursionError:
         raise ConfigError(

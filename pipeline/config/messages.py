@@ -6,6 +6,7 @@ from typing import get_origin
 from pipeline.config.build import explain_unknown_key, fields_at, type_at
 from pipeline.core.descriptions import shorten
 from pipeline.core.errors import ConfigError
+from pipeline.core.registry import did_you_mean
 
 
 def explain(error: Exception, root: type) -> str:  # noqa: PLR0911  (one per kind of message)
@@ -28,7 +29,9 @@ def explain(error: Exception, root: type) -> str:  # noqa: PLR0911  (one per kin
         return explain_unknown_key(root, found[1], fields_at(root, found[1].rpartition(".")[0]))
     if found := re.match(r"In '[^']*': Could not find '(.+)/([^/']+)'", first):
         options = [line for line in lines[1:] if re.fullmatch(r"[\w.-]+", line)]
-        return f"{found[1]}={found[2]}: no such choice; one of {', '.join(options) or 'none'}"
+        return f"{found[1]}={found[2]}: no such choice; one of {', '.join(options) or 'none'}" + did_you_mean(
+            found[2], options
+        )
     if found := re.match(r"Ambiguous value for argument '(.+)'|Sweep parameters '(.+)' requires", first):
         return _explain_several_values((found[1] or found[2]).lstrip("+"), root)
     if found := re.match(r"Missing mandatory value: (\S+)", first):

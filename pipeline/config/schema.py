@@ -30,6 +30,7 @@ from pipeline.config.checks import (
 )
 from pipeline.config.space import Search
 from pipeline.core.errors import ConfigError
+from pipeline.core.registry import did_you_mean
 
 SOURCES: Final = ("bundled", "official")
 _MONITORS: Final = ("valid_accuracy", "valid_loss")
@@ -130,6 +131,7 @@ class Dataset:
         if name not in self.sources:
             raise ConfigError(
                 f"source={name}: {self.name} has no such source, only {', '.join(self.sources)}"
+                + did_you_mean(name, self.sources)
                 + ("; no stand-in is drawn for it" if name == "bundled" else "")
             )
         return self.sources[name]

@@ -32,9 +32,13 @@ def check_name(known: Collection[str], key: str, name: str) -> None:
     """
     if name in known:
         return
+    place = f"{key} {shorten(name)}" if key.startswith("--") else f"{key}={shorten(name)}"
+    raise ConfigError(f"{place}: unknown; one of {', '.join(known)}{did_you_mean(name, known)}")
+
+
+def did_you_mean(name: str, known: Collection[str]) -> str:
+    """The known name that is nearest to `name`, as a clause for a message; empty where none is near."""
     from difflib import get_close_matches  # only needed here
 
-    place = f"{key} {shorten(name)}" if key.startswith("--") else f"{key}={shorten(name)}"
     close = get_close_matches(name, known, n=1)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    raise ConfigError(f"{place}: unknown; one of {', '.join(known)}{hint}")
+    return f"; did you mean {close[0]}?" if close else ""

@@ -34,7 +34,7 @@ VARIABLE: Final = "PIPELINE_RUNTIME"
 THREADS_VARIABLE: Final = "PIPELINE_THREADS"
 
 # NumPy's dispatched instruction sets above AVX2, as numpy._core._multiarray_umath.__cpu_dispatch__ names
-# them; tests/test_runtime.py compares the two.
+# them; tests/core/test_runtime.py compares the two.
 _ABOVE_AVX2: Final = ("X86_V4", "AVX512_ICL", "AVX512_SPR")
 _ABOVE_AVX512: Final = ("AVX512_ICL", "AVX512_SPR")
 
@@ -115,8 +115,9 @@ def activate(tier: str | None = None) -> str:
         ConfigError: the tier is unknown, or NumPy is already loaded under another one.
     """
     global _active  # noqa: PLW0603  (the environment is the process's own, and so is what was done to it)
+    place = "runtime" if tier else VARIABLE
     tier = tier or os.environ.get(VARIABLE) or "portable"
-    check_name(TIERS, "runtime", tier)
+    check_name(TIERS, place, tier)
     if tier == _active:
         return tier
     if "numpy" in sys.modules and _active is not None:

@@ -31,7 +31,7 @@ _KEPT: Final = frozenset({"PIPELINE_MIRROR", "PIPELINE_WORKERS"})
 _PYTHON: Final = frozenset({"PYTHONHOME", "PYTHONSAFEPATH", "PYTHONSTARTUP", "PYTHONINSPECT"})
 # Bytes as they are committed, and nobody's hooks.
 _GIT_SETTINGS: Final = ("core.autocrlf=false", "core.eol=lf", "core.hooksPath=/dev/null")
-_TOLD_LINES: Final = 20
+_LOG_LINES_SHOWN: Final = 20
 _SECONDS_TO_END: Final = 10.0
 
 _LOOK: Final = """
@@ -185,7 +185,7 @@ def reproduce(
     command = dvc("repro", "--no-run-cache", "--no-commit", *targets)
     ran: list[str] = []
     skipped: list[str] = []
-    last: deque[str] = deque(maxlen=_TOLD_LINES)
+    last: deque[str] = deque(maxlen=_LOG_LINES_SHOWN)
     with (
         log.open("w", encoding="utf-8") as copy,
         _end_at_exit(

@@ -19,6 +19,7 @@ from typing import IO
 
 from pipeline.core import system
 from pipeline.core.errors import PipelineError
+from pipeline.core.registry import did_you_mean
 
 Graph = Mapping[str, Sequence[str]]
 """Stage -> the stages that it needs the outputs of."""
@@ -110,8 +111,10 @@ def stages_of(graph: Graph, name: str) -> list[str]:
     """
     found = [stage for stage in graph if name in {stage, stage.partition("@")[2] or stage}]
     if not found:
+        names = {part for stage in graph for part in (stage, stage.partition("@")[2]) if part}
         raise PipelineError(
             f"{name}: no experiment of params.yaml, and no stage of dvc.yaml; `dvc stage list` shows them"
+            + did_you_mean(name, names)
         )
     return found
 

@@ -56,7 +56,7 @@ def test_without_git_dvc_is_told_so(cli: Run, outside: Path, monkeypatch: pytest
     monkeypatch.setenv("PATH", str(outside / "nothing"))
     ended = cli("init", "mine")
     assert ended.code == 0
-    assert "no git" in ended.out
+    assert "git was not found" in ended.out
     assert (outside / "mine/.dvc/config.local").read_text() == "[core]\n    no_scm = true\n"
 
 
@@ -74,7 +74,7 @@ def test_nothing_is_overwritten(cli: Run, outside: Path, make: Callable[[Path], 
     before = sorted(outside.rglob("*"))
     ended = cli("init", "mine")
     assert ended.code == 2
-    assert ended.err == "pipeline: mine: there is something already; name a new or an empty folder\n"
+    assert ended.err == "pipeline: mine: exists and is not an empty folder; name another\n"
     assert sorted(outside.rglob("*")) == before
 
 

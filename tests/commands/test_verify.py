@@ -313,7 +313,7 @@ def test_a_part_of_it(repository: Repository, cli: Run, arguments: list[str], as
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--stage", "tra"], "--stage tra: unknown; one of compose@tiny, train@tiny, evaluate@tiny, results"),
+        (["--stage", "tra"], "--stage tra: unknown; `dvc stage list` shows them"),
         (["--experiment", "x"], "--experiment x: unknown; one of tiny, tiny_grid"),
         (["--quick", "--stage", "train"], "--quick chooses by itself: leave out --stage and --experiment"),
     ],

@@ -310,7 +310,7 @@ def test_an_unknown_tier(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         runtime.activate(name)
     assert dict(os.environ) == before
     monkeypatch.setenv(runtime.VARIABLE, name)
-    with pytest.raises(ConfigError, match=f"^runtime={name}: unknown"):
+    with pytest.raises(ConfigError, match=f"^PIPELINE_RUNTIME={name}: unknown"):
         runtime.activate()
     assert runtime.active() is None
 

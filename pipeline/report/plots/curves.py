@@ -103,7 +103,7 @@ def _draw_measure(
         axes.text(0.5, 0.5, "not recorded", transform=axes.transAxes, ha="center", color=MUTED)
         return
 
-    def told(value: float) -> str:
+    def format_value(value: float) -> str:
         return f"{value:.2f}%" if accuracy else f"{value:.3g}"
 
     if accuracy:
@@ -111,14 +111,15 @@ def _draw_measure(
     else:
         choose_loss_scale(axes, np.concatenate([values for _, _, values, _ in lines]))
     label_line_ends(
-        axes, [(values[-1], f"{part}\n{told(values[-1])}", colour) for part, _, values, colour in lines]
+        axes,
+        [(values[-1], f"{part}\n{format_value(values[-1])}", colour) for part, _, values, colour in lines],
     )
     part, where, values, colour = lines[-1]
     if part == "valid" and len(values) > 1:
         best = int(values.argmax() if accuracy else values.argmin())
         word = "highest" if accuracy else "lowest"
         axes.set_title(
-            f"{word} valid {told(values[best])} at epoch {where[best]:g}", color=colour, fontsize=8.5
+            f"{word} valid {format_value(values[best])} at epoch {where[best]:g}", color=colour, fontsize=8.5
         )
         axes.plot(where[best], values[best], "o", markersize=8, mfc="none", color=colour)
 

@@ -129,7 +129,7 @@ class Processes:
 
 
 def _begin(parent: int) -> None:
-    # Before what the trials do is imported, so that no edit falls in between: see `stages.passport`.
+    # Before what the trials do is imported, so that no edit falls in between: see `stages.train.workers`.
     guard.remember_code()
     _follow_parent(parent)
 

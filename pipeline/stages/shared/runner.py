@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pipeline.config.compose import read_config, read_dataset
+from pipeline.config.compose import read_config, read_dataset, read_params
 from pipeline.core import runtime
 from pipeline.core.errors import PipelineError
 from pipeline.core.guard import unchanged
 from pipeline.core.paths import Layout
+from pipeline.core.registry import check_name
 from pipeline.stages.shared.context import Context, DatasetContext, ExperimentContext
 
 
@@ -92,6 +93,8 @@ def run_stage(layout: Layout, stage: str, options: Options) -> None:
     kind = _KINDS.get(stage, _EXPERIMENT)
     definition = kind.definition(layout, options)
     if kind is _EXPERIMENT and not definition.is_file():
+        experiments = read_params(layout.params).get("experiments") or {}
+        check_name([str(experiment) for experiment in experiments], "experiment", options.name)
         raise PipelineError(
             f"{definition} is missing: compose the experiment first, or let DVC do it: dvc repro {name}"
         )
