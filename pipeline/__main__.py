@@ -173,8 +173,18 @@ def _train_by_overrides(arguments: Sequence[str], engine: str) -> int:
     )
 
 
+class _Parser(argparse.ArgumentParser):
+    """argparse repeats what it was given, such as a file's name."""
+
+    def error(self, message: str) -> NoReturn:
+        """Complain in a line that steers no terminal, and exit."""
+        from pipeline.core.descriptions import one_line  # not needed for --help
+
+        super().error(one_line(message))
+
+
 def _parser(chosen: str | None) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="pipeline",
         description="MNIST and CIFAR-10 from raw files to a trained and measured NumPy perceptron.",
         epilog="Usually `dvc repro` calls these commands. pipeline COMMAND --help has an example of each.",

@@ -880,3 +880,11 @@ def test_a_checkout_that_cannot_be_written_is_one_line(
     assert ended.err.startswith(f"pipeline: cannot write {checkout.root}/runs/")
     assert f": {os.strerror(number)}" in ended.err
     assert ("; runs and their states are kept in the checkout" in ended.err) == (number != errno.ENOSPC)
+
+
+def test_what_argparse_repeats_steers_no_terminal(cli: Run, checkout: Layout) -> None:
+    del checkout
+    ended = cli("predict", "\x1b[31mX\nY")
+    assert ended.code == 2
+    assert "\x1b" not in ended.err
+    assert "?[31mX?Y" in ended.err

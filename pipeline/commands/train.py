@@ -137,7 +137,7 @@ def run_application(
             raise
 
     source = read_source(layout) if _needs_source(arguments) else ""
-    given = _add_override(arguments, f"source={source}") if source else list(arguments)
+    given = [*arguments, f"source={source}"] if source else list(arguments)
     _check_overrides(layout, given)
     with _as_hydra_program(layout.root, hydra_overrides(given)):
         try:
@@ -168,13 +168,6 @@ def _explain_error(layout: Layout, error: Exception) -> PipelineError:
     return PipelineError(f"cannot write {place}: {error.strerror}{advice if forbidden else ''}")
 
 
-def _add_override(arguments: Sequence[str], override: str) -> list[str]:
-    """Put an override beside the others: argparse takes none after a flag that follows one."""
-    place = next((index for index, given in enumerate(arguments) if re.match(r"[^-].*=|~", given)), None)
-    place = len(arguments) if place is None else place
-    return [*arguments[:place], override, *arguments[place:]]
-
-
 def _flags(arguments: Sequence[str]) -> set[str]:
     return {argument.partition("=")[0] for argument in arguments if argument.startswith("-")}
 
@@ -185,6 +178,27 @@ def _overrides(arguments: Sequence[str]) -> list[str]:
         for argument in arguments
         if argument.startswith("~") or ("=" in argument and not argument.startswith("-"))
     ]
+
+
+# Hydra's flags that take what follows them.
+_WITH_VALUE: Final = frozenset(
+    {
+        *("--cfg", "-c", "--package", "-p", "--info", "-i", "--experimental-rerun"),
+        *("--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd"),
+    }
+)
+
+
+def _order_arguments(arguments: Sequence[str]) -> list[str]:
+    """Overrides first: argparse takes no further one after a flag that follows one."""
+    overrides, flags, before = [], [], ""
+    for argument in arguments:
+        if argument.startswith("-") or before in _WITH_VALUE:
+            flags.append("--help" if argument == "--choices" else argument)
+        else:
+            overrides.append(argument)
+        before = argument
+    return [*overrides, *flags]
 
 
 def _needs_source(arguments: Sequence[str]) -> bool:
@@ -221,7 +235,7 @@ def _check_overrides(layout: Layout, arguments: Sequence[str]) -> None:
 def _as_hydra_program(root: Path, arguments: Sequence[str]) -> Iterator[None]:
     """What Hydra takes from the process: its arguments, where runs/ is, that we see to errors."""
     before = sys.argv, os.environ.get("HYDRA_FULL_ERROR"), logging.raiseExceptions
-    sys.argv = ["pipeline train", *("--help" if given == "--choices" else given for given in arguments)]
+    sys.argv = ["pipeline train", *_order_arguments(arguments)]
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # Hydra shows by logging, which would tell of each line that a reader who has gone did not read.
     logging.raiseExceptions = False

@@ -46,7 +46,10 @@ def compose(conf: Path, overrides: Sequence[str] = (), *, from_environment: bool
     environment = contextlib.nullcontext() if from_environment else _files_alone()
     try:
         with initialize_config_dir(config_dir=str(conf.resolve()), version_base="1.3"), environment:
-            composed = hydra_compose("config", overrides=hydra_overrides(overrides))
+            composed = hydra_compose("config", overrides=hydra_overrides(overrides), return_hydra_config=True)
+            if not from_environment:
+                _refuse_outside(conf, composed.hydra)
+            composed = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
             # Resolved in here.
             return check(composed)
     except ConfigError:
@@ -56,6 +59,23 @@ def compose(conf: Path, overrides: Sequence[str] = (), *, from_environment: bool
         # Of a choice that is no text Hydra does not say which.
         place = f"{' '.join(overrides)}: " if str(error).startswith("Config group override") else ""
         raise ConfigError(place + explain(error, Config)) from error
+
+
+def _refuse_outside(conf: Path, hydra: DictConfig) -> None:
+    """See that a configuration is made of files in `conf` alone, which are what DVC hashes.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if places := list(hydra.searchpath):
+        raise ConfigError(
+            f"hydra.searchpath={describe_value(places)}: expected none: DVC sees no files outside {conf}"
+        )
+    for group, choice in hydra.runtime.choices.items():
+        if ".." in Path(str(choice)).parts:
+            raise ConfigError(
+                f"{group}={describe_value(choice)}: expected a file of {conf}: DVC sees no others"
+            )
 
 
 @contextlib.contextmanager
@@ -185,11 +205,22 @@ def read_params(path: Path) -> DictConfig:
     check_file(path)
     params = _load(path)
     plain = cast("dict[Any, Any]", OmegaConf.to_container(params))
+    _check_form(plain, path)
     for key, name in _selected_names(plain):
         if not NAME.fullmatch(str(name)):
             raise ConfigError(f"{path}: {key}: '{describe_value(name)}': expected {PLAIN_NAME}")
     _check_selection(plain, path)
     return params
+
+
+def _check_form(params: Mapping[Any, Any], path: Path) -> None:
+    """See that params.yaml has the form that is checked: DVC takes others too, into its commands."""
+    for key, kind, words in (("datasets", list, "a list of names"), ("experiments", dict, "a mapping")):
+        if not isinstance(params.get(key), kind):
+            raise ConfigError(f"{path}: {key}: found {describe_value(params.get(key))}, expected {words}")
+    for name, entry in params["experiments"].items():
+        if not isinstance(entry, dict) or not isinstance(entry.get("dataset"), str):
+            raise ConfigError(f"{path}: experiments.{name}: expected a mapping with the key dataset")
 
 
 def _check_selection(params: Mapping[Any, Any], path: Path) -> None:

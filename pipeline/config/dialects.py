@@ -123,4 +123,5 @@ def _measure(node: yaml.Node | None, level: int, known: dict[int, tuple[int, int
 
 
 def _is_plain(node: yaml.Node) -> bool:
-    return isinstance(node, yaml.ScalarNode) and not node.style
+    """Whether a reader has to find out what a scalar is, by its form or by its tag."""
+    return isinstance(node, yaml.ScalarNode) and (not node.style or node.tag != "tag:yaml.org,2002:str")

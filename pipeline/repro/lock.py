@@ -94,7 +94,7 @@ def sort_lock(root: Path, order: Sequence[str]) -> None:
         return
     from dvc.repo import Repo  # takes half a second
 
-    with Repo(str(root), _wait_for_lock=True).lock:
+    with Repo(str(root), _wait_for_lock=True) as repo, repo.lock:
         write_text(root / "dvc.lock", in_order(lock_text(root), order))
 
 

@@ -65,3 +65,23 @@ def test_what_runs_stages_checks_first(checkout: Layout, cli: Run, command: tupl
 def test_plain_names_pass_in_silence(cli: Run) -> None:
     ended = cli("check-params")
     assert (ended.code, ended.out, ended.err) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'datasets: {tiny: "x; touch y; /../tiny"}\nexperiments: {}\n',
+        "datasets: tiny\nexperiments: {}\n",
+        'datasets: [tiny]\nexperiments: ["x; touch y"]\n',
+        "datasets: [tiny]\n",
+        'datasets: [tiny]\nexperiments: {tiny: "x; touch y"}\n',
+        "datasets: [tiny]\nexperiments: {tiny: {}}\n",
+    ],
+)
+def test_what_dvc_would_take_in_another_form_is_refused(checkout: Layout, cli: Run, text: str) -> None:
+    checkout.params.write_text(f"source: bundled\n{text}")
+    ended = cli("check-params")
+    assert ended.code == 2
+    assert ended.err.count("\n") == 1
+    assert f"{checkout.params}: " in ended.err
+    assert "expected a" in ended.err

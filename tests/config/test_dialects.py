@@ -115,3 +115,13 @@ def test_the_files_of_the_project_are_read_alike() -> None:
     layout = Layout(Path(__file__).resolve().parents[2])
     dialects.check_file(layout.params)
     dialects.check_folder(layout.conf)
+
+
+@pytest.mark.parametrize("text", ["seed: !!int '010'", 'seed: !!int "1:30"'])
+def test_a_quoted_number_with_a_tag_is_a_number(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match="seed"):
+        dialects.check_file(path)
+    path.write_text("seed: '010'")
+    dialects.check_file(path)

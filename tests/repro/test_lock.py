@@ -34,7 +34,7 @@ def test_what_dvc_writes_meanwhile_is_kept(project: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(dvc.lock.time, "sleep", lambda _: waits.set() or released.wait(60))
     released = threading.Event()
     sorting = threading.Thread(target=sort_lock, args=(project, ORDER))
-    with Repo(str(project)).lock:
+    with Repo(str(project)) as repo, repo.lock:
         sorting.start()
         assert waits.wait(60)
         (project / "dvc.lock").write_text(HEAD + SECOND + THIRD + FIRST)

@@ -1,7 +1,9 @@
 """compose: params.yaml and conf/ become one configuration in full, or nothing is written."""
 
 import re
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -223,3 +225,20 @@ def test_numbers_and_names_that_dvc_reads_otherwise_are_refused(checkout: Layout
         ended = cli("compose", "tiny")
         assert said in ended.err
         assert (ended.code, ended.err.count("\n")) == (2, 1)
+
+
+def test_files_outside_conf_are_refused(checkout: Layout, cli: Run, tmp_path: Path) -> None:
+    """DVC hashes conf/, and would skip the stage after an edit of any other file."""
+    (tmp_path / "outside.yaml").write_text("name: sgd\nlearning_rate: 0.7\n")
+    shutil.copy(tmp_path / "outside.yaml", checkout.root / "outside.yaml")
+    params = checkout.params.read_text()
+    checkout.params.write_text(
+        params.replace("tiny: {dataset: tiny}", "tiny: {dataset: tiny, optimizer: ../../outside}")
+    )
+    ended = cli("compose", "tiny")
+    assert ended.code == 2
+    assert "optimizer=../../outside: expected a file of " in ended.err
+    checkout.params.write_text(params)
+    config = checkout.conf / "config.yaml"
+    config.write_text(f"{config.read_text()}\nhydra:\n  searchpath: ['file://{tmp_path}']\n")
+    assert "hydra.searchpath=" in cli("compose", "tiny").err

@@ -19,6 +19,7 @@ Array = npt.NDArray[Any]
 
 _KINDS: Final = {"u": "unsigned integers", "iu": "integers", "f": "floating-point numbers"}
 _POSITIVE: Final = float(np.finfo(np.float32).tiny)
+_LARGEST: Final = float(np.finfo(np.float32).max)  # what training computes in can hold no more
 _ROUNDING: Final = 1e-5  # of probabilities, which are float32 sums
 _SUM: Final = 1e-3  # of as many of them as there are classes
 
@@ -36,6 +37,7 @@ class Rule:
         apart_from: another array of the file, with which it has no value in common.
         row_sum: what each row adds up to; None for anything.
         optional: whether it may be absent.
+        may_be_empty: whether it may hold nothing.
     """
 
     kinds: str
@@ -46,6 +48,7 @@ class Rule:
     apart_from: str = ""
     row_sum: float | None = None
     optional: bool = False
+    may_be_empty: bool = True
 
 
 def parsed_rules(image_shape: Sequence[int] | None, classes: int | None) -> dict[str, Rule]:
@@ -66,12 +69,12 @@ def split_rules(train_count: int | None, test_count: int | None, features: int) 
     """
     last_train, last_test = (None if count is None else count - 1 for count in (train_count, test_count))
     return {
-        "train": Rule("iu", ("train",), 0, last_train, distinct=True),
+        "train": Rule("iu", ("train",), 0, last_train, distinct=True, may_be_empty=False),
         "valid": Rule("iu", ("valid",), 0, last_train, distinct=True, apart_from="train"),
-        "test": Rule("iu", ("test",), 0, last_test, distinct=True),
-        "divisor": Rule("f", (), _POSITIVE),
-        "mean": Rule("f", (features,), optional=True),
-        "deviation": Rule("f", (features,), _POSITIVE, optional=True),
+        "test": Rule("iu", ("test",), 0, last_test, distinct=True, may_be_empty=False),
+        "divisor": Rule("f", (), _POSITIVE, _LARGEST),
+        "mean": Rule("f", (features,), -_LARGEST, _LARGEST, optional=True),
+        "deviation": Rule("f", (features,), _POSITIVE, _LARGEST, optional=True),
     }
 
 
@@ -80,7 +83,7 @@ def probabilities_rules(classes: int, test_count: int) -> dict[str, Rule]:
     return {
         "probabilities": Rule("f", ("images", classes), 0, 1 + _ROUNDING, row_sum=1),
         "labels": Rule("iu", ("images",), 0, classes - 1),
-        "images": Rule("iu", ("images",), 0, test_count - 1, distinct=True),
+        "images": Rule("iu", ("images",), 0, test_count - 1, distinct=True, may_be_empty=False),
     }
 
 
@@ -124,6 +127,8 @@ def _complaint(array: Array, rule: Rule, lengths: dict[str, int]) -> str:
     if array.ndim != len(rule.shape) or array.shape != shape:
         expected = ", ".join(map(str, shape if len(shape) == len(rule.shape) else rule.shape))
         return f"found the shape {list(array.shape)}, expected [{expected}]"
+    if not array.size and not rule.may_be_empty:
+        return "found none, expected one or more"
     return _value_complaint(array, rule)
 
 

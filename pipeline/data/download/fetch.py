@@ -335,7 +335,10 @@ def _near(path: Path) -> str:
     except OSError:
         return ""
     near = nearest(path.name, names)
-    return "" if near is None else f", but {shorten(near)} is there: rename it if it is the same file"
+    if near is None:
+        return ""
+    still = ", still packed" if path.suffix in {".gz", ".tgz"} else ""
+    return f", but {shorten(near)} is there: rename it if it is the same file{still}"
 
 
 def _held(file: BinaryIO, suffix: str) -> str:

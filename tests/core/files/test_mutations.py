@@ -58,6 +58,8 @@ def split_mutations(arrays: Arrays) -> Iterator[Arrays]:
     for name in ("train", "valid", "test"):
         array = arrays[name]
         yield from ({**arrays, name: changed} for changed in (array * 0, put(array, array[1]), array + 200))
+        if name != "valid":  # there need not be any
+            yield {**arrays, name: array[:0]}
     yield {**arrays, "valid": arrays["train"]}
     yield {**arrays, "valid": put(arrays["valid"], arrays["train"][0])}
     yield {**arrays, "divisor": np.array(0.0)}
@@ -66,6 +68,7 @@ def split_mutations(arrays: Arrays) -> Iterator[Arrays]:
         yield {**arrays, "mean": np.zeros(784), "deviation": np.ones(size)}
     yield {**arrays, "mean": np.zeros(784), "deviation": np.zeros(784)}
     yield {**arrays, "mean": np.full(784, np.nan)}
+    yield {**arrays, "mean": np.full(784, 1e300)}
 
 
 def probabilities_mutations(arrays: Arrays) -> Iterator[Arrays]:
@@ -74,6 +77,7 @@ def probabilities_mutations(arrays: Arrays) -> Iterator[Arrays]:
         yield from ({**arrays, name: changed} for changed in (array[1:], array[:0]))
     # (Rows in another order would still be probabilities: that is for DVC's hash to find.)
     yield from ({**arrays, name: arrays[name][::-1]} for name in ("labels", "images"))
+    yield {name: array[:0] for name, array in arrays.items()}
     table = arrays["probabilities"]
     yield from (
         {**arrays, "probabilities": changed} for changed in (table / 2, table * 0, table[:, :9], table.T)
