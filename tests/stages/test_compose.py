@@ -240,5 +240,7 @@ def test_files_outside_conf_are_refused(checkout: Layout, cli: Run, tmp_path: Pa
     assert "optimizer=../../outside: expected a file of " in ended.err
     checkout.params.write_text(params)
     config = checkout.conf / "config.yaml"
-    config.write_text(f"{config.read_text()}\nhydra:\n  searchpath: ['file://{tmp_path}']\n")
+    text = config.read_text()
+    config.write_text(text.replace("\nhydra:\n", f"\nhydra:\n  searchpath: ['file://{tmp_path}']\n"))
+    assert config.read_text() != text
     assert "hydra.searchpath=" in cli("compose", "tiny").err
