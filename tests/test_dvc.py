@@ -222,6 +222,7 @@ def test_every_experiment_is_in_the_table_of_metrics(checkout: Checkout) -> None
         assert 0 <= file["data"]["test"]["accuracy"] <= 1
 
 
+@pytest.mark.slow
 def test_an_edit_in_conf_runs_the_stages_whose_values_changed(checkout: Checkout) -> None:
     before = checkout.outputs()
     checkout.edit("conf/optimizer/momentum.yaml", "momentum: 0.9", "momentum: 0.5")
@@ -284,6 +285,7 @@ CODE_OF_FETCH = (
 )
 
 
+@pytest.mark.slow
 def test_an_edit_that_leaves_the_files_alone_fetches_nothing(checkout: Checkout, mirror: Mirror) -> None:
     folder = checkout.root / "data" / "raw" / "official" / "tiny"
 
@@ -506,6 +508,7 @@ def edit_in_the_gap(checkout: Checkout, stage: str, path: str, old: str, new: st
     assert definition.read_text().count(str(script)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "path", "old", "new", "named", "following"),
     [
@@ -516,7 +519,6 @@ def edit_in_the_gap(checkout: Checkout, stage: str, path: str, old: str, new: st
             '# edited\n"""',
             "pipeline/report/metrics.py",
             "plot",
-            marks=pytest.mark.slow,
         ),
         (
             "fetch",
@@ -533,7 +535,6 @@ def edit_in_the_gap(checkout: Checkout, stage: str, path: str, old: str, new: st
             '# edited\n"""',
             "pipeline/search",
             "split",
-            marks=pytest.mark.slow,
         ),
     ],
     ids=["evaluate-metrics", "fetch-definition", "compose-search"],
@@ -630,7 +631,7 @@ def test_side_by_side_a_failure_is_named(checkout: Checkout) -> None:
 
 @pytest.mark.slow
 def test_an_edit_of_code_runs_the_stages_that_import_it(checkout: Checkout) -> None:
-    path = checkout.root / "pipeline" / "stages" / "train.py"
+    path = checkout.root / "pipeline" / "stages" / "train" / "stage.py"
     path.write_text(path.read_text() + "# A comment.\n")
     # The same parameters come out, so nothing after it runs.
     assert checkout.repro("evaluate@tiny") == stages("train", experiments=("tiny",))
@@ -965,7 +966,7 @@ def test_a_run_from_nothing_where_paths_look_like_something_else(template: Check
     assert re.search(r"^(\d+) of \1 outputs identical \(", printed, re.MULTILINE)
     assert list(temporary.iterdir()) == []
     assert checkout.git("status", "--porcelain") == ""
-    assert {path.name for path in tmp_path.iterdir()} == {root.name, temporary.name, "site"}
+    assert {path.name for path in tmp_path.iterdir()} <= {root.name, temporary.name, "site"}
 
 
 @pytest.mark.slow
@@ -993,7 +994,7 @@ def test_another_result_is_named_by_its_stage_and_largest_difference(
         r"/parameters.pkl: b1\[3\]: committed .+, found .+, the largest difference: 0.5; 1 of [0-9,]+ numbers"
     )
     assert re.search(how, printed)
-    assert "saw other contents of pipeline/stages/train.\n" in printed
+    assert re.search(r"saw other contents of pipeline/stages/train\b", printed)
     assert list(temporary.iterdir()) == []
 
 

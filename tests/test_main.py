@@ -658,6 +658,7 @@ def test_a_sweep_of_two(parsed: Layout, cli: Run) -> None:
     assert not parsed.results("tiny").folder.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize(
     ("sweep", "expected", "code"),

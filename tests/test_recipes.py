@@ -34,6 +34,7 @@ def package(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_stage_is_one_module_and_one_block(composed: Layout, package: Path, python: Run) -> None:
     module, block = blocks("A stage")
     (package / "pipeline" / "stages" / "count.py").write_text(module)

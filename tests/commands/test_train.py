@@ -105,6 +105,7 @@ def test_data_that_is_not_there(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("tier", "flags"), [("native", ["-m"]), ("portable", [])])
 def test_another_tier_by_override(parsed: Layout, python: Run, tier: str, flags: list[str]) -> None:
     """In a process of its own; whatever tier the environment names, the configuration's counts."""

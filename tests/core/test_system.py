@@ -57,6 +57,7 @@ def test_every_module_can_be_imported_without_those_of_posix(python: Run) -> Non
     assert (ended.code, ended.err) == (0, "")
 
 
+@pytest.mark.slow
 def test_an_experiment_runs_without_the_modules_of_posix(
     checkout: Layout, python: Run, tiny_outputs: Path
 ) -> None:

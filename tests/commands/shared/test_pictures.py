@@ -213,6 +213,7 @@ def tiled() -> bytes:
     return head.ljust(200, b"\0") + zlib.compress(b"")
 
 
+@pytest.mark.slow
 def test_a_decoder_has_limited_time_and_memory(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(progressive(100_000))

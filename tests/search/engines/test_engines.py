@@ -146,6 +146,7 @@ def test_a_time_limit_follows_from_the_others_or_is_given_and_doubles() -> None:
         ]
 
 
+@pytest.mark.slow
 def test_a_process_that_is_stopped_holds_nothing_up(once: Callable[[int], bool]) -> None:
     def function(item: int) -> int:
         if item in {1, 4} and once(item):

@@ -291,6 +291,7 @@ def living(group: int) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_a_worker_that_takes_a_dead_ones_place_has_the_code_of_the_search_or_it_ends(
     bed: Bed, tmp_path: Path
 ) -> None:
