@@ -61,7 +61,7 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
     from pipeline.core.conflicts import refuse_conflicts_in
     from pipeline.core.progress import progress, say
     from pipeline.repro import clone as rerun
-    from pipeline.repro.lock import needed, read_lock
+    from pipeline.repro.lock import lock_text, needed, read_lock
     from pipeline.repro.outcome import compare
 
     if options.quick and (options.stage or options.experiment):
@@ -77,7 +77,9 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
                 " see git status"
             )
         clone.doubts("portable")
-        committed = read_lock(_lock_text(clone), "the committed dvc.lock")
+        if not (clone.root / "dvc.lock").exists():
+            raise PipelineError("there is no dvc.lock in the last commit: run dvc repro and commit it")
+        committed = read_lock(lock_text(clone.root), "the committed dvc.lock")
         refuse_conflicts_in(clone.root / "dvc.yaml")
         stages = clone.stages()
         targets = _targets(clone, stages, options)
@@ -86,7 +88,7 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
         # Each stage has its line where there is no bar: one of them takes most of the time.
         with progress(len(chosen), "verify", "stages", seconds_between_lines=0) as bar:
             ran = rerun.reproduce(clone, made, targets, lambda stage: bar.advance(at=stage))
-        fresh = read_lock((clone.root / "dvc.lock").read_text("utf-8"), "the dvc.lock of the run")
+        fresh = read_lock(lock_text(clone.root), "the dvc.lock of the run")
         reasons = _reasons(clone, ran)
         report = compare(
             committed,
@@ -106,13 +108,6 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
 
 def _format_count(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def _lock_text(clone: "Clone") -> str:
-    try:
-        return (clone.root / "dvc.lock").read_text("utf-8")
-    except FileNotFoundError:
-        raise PipelineError("there is no dvc.lock in the last commit: run dvc repro and commit it") from None
 
 
 def _targets(clone: "Clone", stages: Sequence[str], options: argparse.Namespace) -> list[str]:
