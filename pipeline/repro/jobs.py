@@ -230,6 +230,8 @@ def run(
             del running[job.name]
             if process.wait():
                 failed.append(process.failed_stage)
+                if running:
+                    report(f"{process.failed_stage} failed; what still runs may end: {', '.join(running)}")
             done.add(job.name)
     finally:
         _end(running.values())

@@ -164,6 +164,13 @@ if does.startswith("meet"):
         time.sleep(0.01)
     else:
         sys.exit(3)
+if does == "wait for a failure":
+    for _ in range(1000):
+        if os.path.exists(os.path.join(folder, "told")):
+            break
+        time.sleep(0.01)
+    else:
+        sys.exit(3)
 if does == "fail":
     print(f"ERROR: failed to reproduce '{name}': it did not end well", flush=True)
     sys.exit(1)
@@ -183,6 +190,12 @@ def run(
     """What began (+) and ended (-), and the lines reported."""
     (folder / "log").touch()
     lines: list[str] = []
+
+    def report(line: str) -> None:
+        lines.append(line)
+        if "what still runs" in line:
+            (folder / "told").touch()
+
     try:
         jobs.run(
             given_jobs,
@@ -199,7 +212,7 @@ def run(
             weights=weights or {},
             root=folder,
             environment=lambda _: os.environ,
-            report=lines.append,
+            report=report,
         )
     finally:
         log = (folder / "log").read_text().split()
@@ -238,7 +251,7 @@ def test_a_wide_job_runs_alone(tmp_path: Path) -> None:
 
 def test_after_a_failure_nothing_new_starts(tmp_path: Path) -> None:
     given_jobs = [job("bad"), job("good"), job("next", "good"), job("last", "bad")]
-    does = {"bad": "fail", "good": "meet bad"}
+    does = {"bad": "fail", "good": "wait for a failure"}
     with pytest.raises(PipelineError, match=r"^bad failed \(see above\); 2 more were not started$"):
         run(tmp_path, given_jobs, does)
     assert set((tmp_path / "log").read_text().split()) == {"+bad", "+good", "-good"}
