@@ -1,6 +1,7 @@
 """check-gradients: compare the analytic gradients of a configuration with central differences."""
 
 import argparse
+from dataclasses import replace
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.paths import Layout
@@ -36,21 +37,22 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
     from pipeline.commands.shared.terminal import table, write
     from pipeline.config.compose import compose
     from pipeline.nn.arrays import random_source
-    from pipeline.nn.network import Network
+    from pipeline.nn.setup import training_network_of
     from pipeline.report import gradient_check as check
     from pipeline.stages.compose import check_names
 
     config = compose(layout.conf, options.overrides, from_environment=True)
     check_names(config)
     random = random_source("generator", config.seed)
-    toy = check.toy_network(config.model.activation, len(config.model.hidden))
-    full = Network(config.sizes, config.model.activation, "float64")
+    full = replace(training_network_of(config), dtype="float64")
+    toy = check.toy_network(full)
     found = [
         check.check(
             network,
             directions,
             random,
             loss=config.loss.name,
+            label_smoothing=config.loss.label_smoothing,
             regularizer=config.regularizer.name,
             strength=config.regularizer.strength,
         )

@@ -163,10 +163,21 @@ class Preprocess:
 
 @dataclass(frozen=True)
 class Model:
-    """Hidden layer sizes, and a key of `pipeline.nn.activations.ACTIVATIONS`."""
+    """The network between inputs and logits.
+
+    Attributes:
+        hidden: units per hidden layer.
+        activation: a key of `pipeline.nn.activations.ACTIVATIONS`.
+        batch_normalization: whether each hidden layer's sums are normalized over the batch.
+        dropout: how probably a step leaves a hidden unit out.
+        input_dropout: the same of an input.
+    """
 
     hidden: Annotated[list[int], Allowed(lambda sizes: all(size > 0 for size in sizes), "positive numbers")]
     activation: str
+    batch_normalization: bool = False
+    dropout: Momentum = 0.0
+    input_dropout: Momentum = 0.0
 
 
 @dataclass(frozen=True)
@@ -179,9 +190,10 @@ class Initializer:
 
 @dataclass(frozen=True)
 class Loss:
-    """A key of `pipeline.nn.losses.LOSSES`."""
+    """A key of `pipeline.nn.losses.LOSSES`, and what share of a label all classes get alike in training."""
 
     name: str
+    label_smoothing: Momentum = 0.0
 
 
 @dataclass(frozen=True)
@@ -203,10 +215,12 @@ class Optimizer:
     beta1: Momentum | None = None
     beta2: Momentum | None = None
     epsilon: Positive | None = None
+    weight_decay: NotNegative | None = None
 
     def hyperparameters(self) -> dict[str, float]:
         """Those given, the learning rate aside."""
-        found = {key: getattr(self, key) for key in ("momentum", "decay", "beta1", "beta2", "epsilon")}
+        keys = ("momentum", "decay", "beta1", "beta2", "epsilon", "weight_decay")
+        found = {key: getattr(self, key) for key in keys}
         return {key: value for key, value in found.items() if value is not None}
 
 
@@ -217,10 +231,11 @@ class Schedule:
     name: str
     decay: Annotated[float, Allowed(lambda value: 0 < value <= 1, "0 < number <= 1")] | None = None
     every_epochs: Count | None = None
+    warm_up: Momentum | None = None
 
     def hyperparameters(self) -> dict[str, float]:
         """Those given."""
-        found = {"decay": self.decay, "every_epochs": self.every_epochs}
+        found = {"decay": self.decay, "every_epochs": self.every_epochs, "warm_up": self.warm_up}
         return {key: float(value) for key, value in found.items() if value is not None}
 
 
@@ -335,10 +350,18 @@ class Config:
                 f"training.gradient=numerical: needs dtype=float64, not {self.dtype}"
                 " (a float32 difference is mostly rounding)"
             )
+        if self.training.gradient == "numerical":
+            self._check_rows_are_apart()
         if self.dtype == "float32":
             self._check_float32()
         parameters = sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(self.sizes))
         require(parameters < TOO_MANY, "model.hidden", self.model.hidden, "fewer than 2**31 parameters")
+
+    def _check_rows_are_apart(self) -> None:
+        """Refuse what makes the loss of an image depend on its batch, or on chance."""
+        for key in ("batch_normalization", "dropout", "input_dropout"):
+            value = getattr(self.model, key)
+            require(not value, f"model.{key}", value, "none of it with training.gradient=numerical")
 
     def _check_float32(self) -> None:
         """Refuse what is rounded to 0, to infinity, or to a few bits where it meets the arrays."""

@@ -13,20 +13,6 @@ Integers = NDArray[np.integer[Any]]
 Pixels = NDArray[np.uint8]
 Random = np.random.Generator | np.random.RandomState
 
-Calls = list[Callable[[], object]]
-"""Calls of NumPy that are bound to their arrays, one after the other.
-
-A step of a small network is some fifty of them, of a microsecond or two each. Made once and called again and
-again, they need no names looked up, no views made, and no Python numbers turned into arrays.
-"""
-
-
-def run_calls(calls: Calls) -> None:
-    """Make them, one after the other."""
-    for call in calls:
-        call()
-
-
 DTYPES: Final[Mapping[str, type[np.floating[Any]]]] = {"float32": np.float32, "float64": np.float64}
 
 

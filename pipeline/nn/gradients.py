@@ -17,16 +17,15 @@ STEP: Final = 1e-4
 """h of the central difference (f(θ + h) - f(θ - h)) / 2h."""
 
 
-def numerical(workspace: Workspace, labels: Integers, factor: float = 1.0, *, step: float = STEP) -> float:
+def numerical(workspace: Workspace, labels: Integers, *, step: float = STEP) -> float:
     """Fill the workspace's gradient, from the rows and units that each perturbation reaches.
 
     The penalty's part is added in closed form: a central difference of a quadratic is its derivative.
 
     Args:
         workspace: holds the parameters and the batch (the first len(labels) rows of its inputs), float64; its
-            inputs are what the network sees (no divisor).
+            inputs are what the network sees (no divisor), and each row goes through it by itself.
         labels: integers (rows,).
-        factor: what the gradient is multiplied by.
         step: h.
 
     Returns:
@@ -50,21 +49,23 @@ def numerical(workspace: Workspace, labels: Integers, factor: float = 1.0, *, st
             slopes = differences / (2 * step * rows)
             gradients[f"W{layer}"][:, unit] = slopes[:-1]
             gradients[f"b{layer}"][unit] = slopes[-1]
-    loss = float(workspace.loss.values(sums[-1], labels).mean()) + workspace.penalty()
+    loss = (
+        float(workspace.loss.values(sums[-1], labels, workspace.label_smoothing).mean()) + workspace.penalty()
+    )
     weights = [gradients[f"W{layer}"] for layer in range(1, network.depth + 1)]
     workspace.regularizer.add_gradient(
         workspace.weights, weights, [np.empty_like(weight) for weight in weights], workspace.strength
     )
-    workspace.gradient *= factor
     return loss
 
 
 def _layer_sums(workspace: Workspace, rows: int) -> list[Floats]:
     """What goes into each layer's activation, (rows, units) each; leaves the outputs in the workspace."""
     workspace.forward(rows)
+    named = workspace.network.views(workspace.parameters)
     return [
-        workspace.outputs[layer][:rows] @ weight + bias
-        for layer, (weight, bias) in enumerate(zip(workspace.weights, workspace.biases, strict=True))
+        below[:rows] @ named[f"W{layer}"] + named[f"b{layer}"]
+        for layer, below in enumerate(workspace.outputs[:-1], start=1)
     ]
 
 
@@ -82,24 +83,25 @@ def _losses_after(
     if layer == workspace.network.depth:
         logits = sums[-1][pair_rows]
         logits[:, unit] = moved
-        return workspace.loss.values(logits, labels[pair_rows])
+        return workspace.loss.values(logits, labels[pair_rows], workspace.label_smoothing)
     workspace.activation.apply(moved)
     change = moved - workspace.outputs[layer][pair_rows, unit]
     values = np.multiply.outer(change, workspace.weights[layer][unit])
     values += sums[layer][pair_rows]
-    for weight, bias in zip(workspace.weights[layer + 1 :], workspace.biases[layer + 1 :], strict=True):
+    named = workspace.network.views(workspace.parameters)
+    for above in range(layer + 2, workspace.network.depth + 1):
         workspace.activation.apply(values)
-        values = values @ weight + bias
-    return workspace.loss.values(values, labels[pair_rows])
+        values = values @ named[f"W{above}"] + named[f"b{above}"]
+    return workspace.loss.values(values, labels[pair_rows], workspace.label_smoothing)
 
 
-def backpropagation(workspace: Workspace, labels: Integers, factor: float = 1.0) -> float:
-    """Fill the workspace's gradient, times the factor, analytically; returns the mean loss plus penalty."""
-    return workspace.backward(labels, factor)
+def backpropagation(workspace: Workspace, labels: Integers) -> float:
+    """Fill the workspace's gradient analytically; returns the mean loss plus penalty."""
+    return workspace.backward(labels)
 
 
-GRADIENTS: Final[Mapping[str, Callable[[Workspace, Integers, float], float]]] = {
+GRADIENTS: Final[Mapping[str, Callable[[Workspace, Integers], float]]] = {
     "backpropagation": backpropagation,
     "numerical": numerical,
 }
-"""name -> what fills a workspace's gradient, times a factor, for a batch and returns its loss."""
+"""name -> what fills a workspace's gradient for a batch and returns its loss."""

@@ -8,7 +8,7 @@ from pipeline.core.descriptions import shorten
 from pipeline.core.errors import ConfigError
 from pipeline.nn.arrays import DTYPES
 from pipeline.nn.optimizers import OPTIMIZERS
-from pipeline.nn.setup import network_of, total_steps
+from pipeline.nn.setup import total_steps, training_network_of
 from pipeline.nn.workspace import EVALUATION_ROWS
 
 
@@ -22,14 +22,16 @@ def needed_bytes(config: Config) -> dict[str, int]:
         config: of one run: its names have to be known, and its search is not looked at.
     """
     training = config.training
-    network = network_of(config)
+    network = training_network_of(config)
     number = np.dtype(DTYPES[config.dtype]).itemsize
     images = config.dataset.source(config.source).train_count
     # Copies of the parameters: the network's own, the optimizer's, and those of the checkpoints, of which a
     # second is made while the last is there.
-    copies = 11 + 3 * len(OPTIMIZERS[config.optimizer.name].slots)
+    copies = 11 + 3 * network.batch_normalization + 3 * len(OPTIMIZERS[config.optimizer.name].slots)
     # For each image of a batch: what every layer puts out, its errors and scratch of the same size.
-    row = 3 * number * sum(network.sizes) + 200
+    # Batch normalization has two such arrays more, dropout its masks and what they leave.
+    arrays = 3 + 2 * network.batch_normalization + 2 * bool(network.dropout or network.input_dropout)
+    row = arrays * number * sum(network.sizes) + 200
     batch_row = row
     if training.gradient == "numerical":
         # Each input of a layer is changed by itself, which changes all that the widest layer puts out.

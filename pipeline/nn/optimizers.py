@@ -4,7 +4,7 @@ An optimizer is plain data plus one function, so that a checkpoint of its slots 
 the slots, `update` changes parameters and slots in place (nothing is allocated per step).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -25,14 +25,11 @@ class Optimizer(NamedTuple):
             place; all vectors have shape (parameter count,), or are the same slice of such, for nothing but
             numbers of one place are combined. `gradient` may be overwritten. ``state["count"]`` is the number
             of this step, from 1.
-        scaled: whether `update` wants η g in the gradient's place, and leaves the learning rate alone. Then
-            backpropagation multiplies by η where that costs least.
     """
 
     slots: tuple[str, ...]
     defaults: Mapping[str, float]
     update: Update
-    scaled: bool = False
 
 
 def init_state(optimizer: Optimizer, parameters: Floats) -> State:
@@ -47,18 +44,19 @@ def init_state(optimizer: Optimizer, parameters: Floats) -> State:
 def _sgd(
     parameters: Floats, gradient: Floats, state: State, learning_rate: float, settings: Mapping[str, float]
 ) -> None:
-    """Gradient descent: θ ← θ - η g, the gradient being η g."""
-    del state, learning_rate, settings
+    """Gradient descent: θ ← θ - η g."""
+    del state, settings
+    gradient *= learning_rate
     parameters -= gradient
 
 
 def _momentum(
     parameters: Floats, gradient: Floats, state: State, learning_rate: float, settings: Mapping[str, float]
 ) -> None:
-    """Momentum: v ← μ v - η g; θ ← θ + v, the gradient being η g (Polyak, 1964)."""
-    del learning_rate
+    """Momentum: v ← μ v - η g; θ ← θ + v (Polyak, 1964)."""
     velocity = state["velocity"]
     velocity *= settings["momentum"]
+    gradient *= learning_rate
     velocity -= gradient
     parameters += velocity
 
@@ -66,13 +64,10 @@ def _momentum(
 def _nesterov(
     parameters: Floats, gradient: Floats, state: State, learning_rate: float, settings: Mapping[str, float]
 ) -> None:
-    """Nesterov: v ← μ v - η g; θ ← θ + μ v - η g, the gradient being η g.
-
-    1983, in the form of Sutskever et al., 2013.
-    """
-    del learning_rate
+    """Nesterov: v ← μ v - η g; θ ← θ + μ v - η g (1983, in the form of Sutskever et al., 2013)."""
     velocity, scratch = state["velocity"], state["scratch"]
     velocity *= settings["momentum"]
+    gradient *= learning_rate
     velocity -= gradient
     np.multiply(velocity, settings["momentum"], out=scratch)
     scratch -= gradient
@@ -130,12 +125,26 @@ def _adam(
     _scaled_step(parameters, mean, squares, scratch, float(rate), settings["epsilon"] * float(correction))
 
 
+def decay_weights(weights: Sequence[Floats], learning_rate: float, settings: Mapping[str, float]) -> None:
+    """Decoupled weight decay: W ← W - η λ W, before the step (Loshchilov and Hutter, 2019).
+
+    λ is the hyperparameter ``weight_decay`` of the optimizers that have it; biases, γ and β do not decay.
+    """
+    if "weight_decay" in settings:
+        kept = 1 - learning_rate * settings["weight_decay"]
+        for weight in weights:
+            np.multiply(weight, kept, out=weight)
+
+
+_ADAM: Final = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
+
 OPTIMIZERS: Final[Mapping[str, Optimizer]] = {
-    "sgd": Optimizer((), {}, _sgd, scaled=True),
-    "momentum": Optimizer(("velocity",), {"momentum": 0.9}, _momentum, scaled=True),
-    "nesterov": Optimizer(("velocity",), {"momentum": 0.9}, _nesterov, scaled=True),
+    "sgd": Optimizer((), {}, _sgd),
+    "momentum": Optimizer(("velocity",), {"momentum": 0.9}, _momentum),
+    "nesterov": Optimizer(("velocity",), {"momentum": 0.9}, _nesterov),
     "adagrad": Optimizer(("squares",), {"epsilon": 1e-7}, _adagrad),
     "rmsprop": Optimizer(("squares",), {"decay": 0.9, "epsilon": 1e-7}, _rmsprop),
-    "adam": Optimizer(("mean", "squares"), {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}, _adam),
+    "adam": Optimizer(("mean", "squares"), _ADAM, _adam),
+    "adamw": Optimizer(("mean", "squares"), {**_ADAM, "weight_decay": 0.01}, _adam),
 }
-"""name -> optimizer; their docstrings give the formulas."""
+"""name -> optimizer; their docstrings give the formulas. adamw is adam after `decay_weights`."""

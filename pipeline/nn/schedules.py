@@ -45,8 +45,10 @@ def _step(moment: Moment, settings: Mapping[str, float]) -> float:
 
 
 def _cosine(moment: Moment, settings: Mapping[str, float]) -> float:
-    del settings
-    return 0.5 * (1.0 + math.cos(math.pi * moment.step / moment.total_steps))
+    warm = int(settings["warm_up"] * moment.total_steps)
+    if moment.step < warm:
+        return (moment.step + 1) / (warm + 1)
+    return 0.5 * (1.0 + math.cos(math.pi * (moment.step - warm) / (moment.total_steps - warm)))
 
 
 def _linear(moment: Moment, settings: Mapping[str, float]) -> float:
@@ -58,11 +60,12 @@ SCHEDULES: Final[Mapping[str, Schedule]] = {
     "constant": Schedule({}, _constant),
     "exponential": Schedule({"decay": 0.95}, _exponential),
     "step": Schedule({"decay": 0.1, "every_epochs": 10}, _step),
-    "cosine": Schedule({}, _cosine),
+    "cosine": Schedule({"warm_up": 0.0}, _cosine),
     "linear": Schedule({}, _linear),
 }
 """name -> schedule.
 
 constant: 1. exponential: decay^epoch. step: decay^⌊epoch / every_epochs⌋. cosine: ½(1 + cos(π·step / total))
-(Loshchilov and Hutter, 2017, without restarts). linear: 1 - step / total.
+(Loshchilov and Hutter, 2017, without restarts), after a straight line up to 1 over the fraction warm_up of
+the steps (Goyal et al., 2017). linear: 1 - step / total.
 """

@@ -8,13 +8,13 @@ from pipeline.core.registry import check_name, look_up
 from pipeline.nn.arrays import RANDOM_SOURCES, Floats, Random, random_source
 from pipeline.nn.gradients import GRADIENTS
 from pipeline.nn.initializers import INITIALIZERS
+from pipeline.nn.layers import SPLIT_MULTIPLICATIONS
 from pipeline.nn.losses import LOSSES
 from pipeline.nn.network import Network
 from pipeline.nn.optimizers import OPTIMIZERS
 from pipeline.nn.regularization import REGULARIZERS
 from pipeline.nn.sampling import SAMPLERS
 from pipeline.nn.schedules import SCHEDULES
-from pipeline.nn.workspace import SPLIT_MULTIPLICATIONS
 
 
 def steps_per_epoch(count: int, batch_size: int) -> int:
@@ -35,8 +35,21 @@ def total_epochs(config: Config, count: int) -> int:
 
 
 def network_of(config: Config) -> Network:
-    """The architecture that a configuration describes."""
-    return Network(config.sizes, config.model.activation, config.dtype)
+    """The network that a configuration's parameter pickle is of: it is evaluated, drawn and used."""
+    return training_network_of(config).folded
+
+
+def training_network_of(config: Config) -> Network:
+    """The same while it is trained: with batch normalization and dropout, if asked for."""
+    model = config.model
+    return Network(
+        config.sizes,
+        model.activation,
+        config.dtype,
+        batch_normalization=model.batch_normalization,
+        dropout=model.dropout,
+        input_dropout=model.input_dropout,
+    )
 
 
 def is_large(config: Config) -> bool:
@@ -46,16 +59,21 @@ def is_large(config: Config) -> bool:
 
 
 def initial_parameters(config: Config, random: Random | None = None) -> Floats:
-    """The flat parameter vector (count,) before the first step, drawn from the configuration's own seed."""
+    """The flat parameter vector (count,) before the first step, drawn from the configuration's own seed.
+
+    It is that of `network_of`, folded.
+    """
     random = random or random_source(config.random, config.seed)
-    return network_of(config).initialize(random, config.initializer.name, config.initializer.scale)
+    network = training_network_of(config)
+    drawn = network.initialize(random, config.initializer.name, config.initializer.scale)
+    return network.fold(drawn, network.initial_running())
 
 
 def check_names(config: Config) -> None:
     """Look up every name of the configuration in its registry; nothing is trained and nothing allocated.
 
     Raises:
-        ConfigError: one is unknown, or a hyperparameter is not one of the chosen optimizer or schedule.
+        ConfigError: one is unknown, or a hyperparameter is not one of the chosen optimizer, schedule or loss.
     """
     network_of(config)
     for key, name, registry in (
@@ -71,6 +89,11 @@ def check_names(config: Config) -> None:
     schedule = look_up(SCHEDULES, "schedule.name", config.schedule.name)
     merge_hyperparameters("optimizer", optimizer.defaults, config.optimizer.hyperparameters())
     merge_hyperparameters("schedule", schedule.defaults, config.schedule.hyperparameters())
+    if config.loss.label_smoothing and not LOSSES[config.loss.name].smooths:
+        raise ConfigError(
+            f"loss.label_smoothing={config.loss.label_smoothing:g}: {config.loss.name} takes no smoothed"
+            f" labels; one that does is {', '.join(name for name, loss in LOSSES.items() if loss.smooths)}"
+        )
 
 
 def merge_hyperparameters(

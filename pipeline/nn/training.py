@@ -18,23 +18,28 @@ from pipeline.nn.arrays import Floats, Integers, random_source, random_state, se
 from pipeline.nn.evaluation import Evaluator
 from pipeline.nn.examples import Examples
 from pipeline.nn.gradients import GRADIENTS
-from pipeline.nn.optimizers import OPTIMIZERS, State, init_state
+from pipeline.nn.optimizers import OPTIMIZERS, State, decay_weights, init_state
 from pipeline.nn.preprocessing import Loader, Statistics
 from pipeline.nn.sampling import SAMPLERS
 from pipeline.nn.schedules import SCHEDULES, Moment
 from pipeline.nn.setup import (
     check_names,
-    initial_parameters,
     is_large,
     merge_hyperparameters,
-    network_of,
     steps_per_epoch,
     total_steps,
+    training_network_of,
 )
 from pipeline.nn.threads import Team
 from pipeline.nn.workspace import Workspace
 
 Row = Mapping[str, float]
+
+Part = tuple[Floats, Floats, State]
+"""Parameters, gradient and optimizer state, or the same slice of each."""
+
+MASK_STREAM: Final = 2
+"""Which of the seed's independent random streams dropout draws from; 1 is the split's."""
 
 LOOKUP_STEPS: Final = 32
 """For how many of them images and labels are looked up at a time, for the same reason."""
@@ -42,7 +47,7 @@ LOOKUP_STEPS: Final = 32
 
 @dataclass(frozen=True)
 class Best:
-    """The best epoch so far by the early stopping monitor: its value and its parameters (count,)."""
+    """The best epoch so far by the early stopping monitor: its value and its folded parameters (count,)."""
 
     epoch: int
     value: float
@@ -56,7 +61,10 @@ class Checkpoint:
     Attributes:
         epoch: completed epochs (the last one may be cut short by the step limit).
         step: completed steps.
-        parameters: flat vector (count,).
+        parameters: flat vector (count,), as they are trained.
+        running: batch normalization's running statistics, flat.
+        folded: the parameters that go into a pickle, those of `setup.network_of`, flat: nothing else is ever
+            evaluated. Without batch normalization they are `parameters`.
         optimizer_state: the optimizer's slots.
         random_state: of the random source that draws the batches.
         history: one row per epoch, epoch 0 being the untrained network.
@@ -68,6 +76,8 @@ class Checkpoint:
     epoch: int
     step: int
     parameters: Floats
+    running: Floats
+    folded: Floats
     optimizer_state: State
     random_state: dict[str, Any]
     history: tuple[Row, ...]
@@ -78,7 +88,7 @@ class Checkpoint:
     @property
     def result(self) -> Floats:
         """The parameters to keep: the best ones with early stopping, else the latest."""
-        return self.parameters if self.best is None else self.best.parameters
+        return self.folded if self.best is None else self.best.parameters
 
 
 class _Run:
@@ -93,7 +103,7 @@ class _Run:
         threads: int = 1,
     ) -> None:
         check_names(config)
-        network = network_of(config)
+        network = training_network_of(config)
         settings = config.training
         self.config, self.examples, self.watched = config, examples, watched
         self.steps = total_steps(config, len(examples))
@@ -106,14 +116,17 @@ class _Run:
             network,
             settings.batch_size,
             loss=config.loss.name,
+            label_smoothing=config.loss.label_smoothing,
             regularizer=config.regularizer.name,
             strength=config.regularizer.strength,
             divisor=self.loader.divisor,
             spare=self.team.threads > 1,
             team=self.team,
         )
-        self.workspace.parameters[:] = initial_parameters(config, self.random)
-        self.evaluator = Evaluator(network, config.loss.name, statistics)
+        self.workspace.parameters[:] = network.initialize(
+            self.random, config.initializer.name, config.initializer.scale
+        )
+        self.evaluator = Evaluator(network.folded, config.loss.name, statistics)
         self.optimizer = OPTIMIZERS[config.optimizer.name]
         self.optimizer_state = init_state(self.optimizer, self.workspace.parameters)
         self.update_parts = self._parts(2 if large else 1)
@@ -125,10 +138,11 @@ class _Run:
             "schedule", self.schedule.defaults, config.schedule.hyperparameters()
         )
         self.step_losses: Floats = np.zeros(self.steps)
+        self.drops_out = bool(network.dropout or network.input_dropout)
         # Indexing with NumPy's own index type spares a conversion per step.
         self.labels = examples.labels.astype(np.intp)
 
-    def _parts(self, count: int) -> list[tuple[Floats, Floats, State]]:
+    def _parts(self, count: int) -> list[Part]:
         """Parameters, gradient and optimizer state cut into `count` slices: an update treats each alone."""
         size = len(self.workspace.parameters)
         bounds = [size * part // count for part in range(count + 1)]
@@ -158,7 +172,9 @@ class _Run:
             for labels in self._load_batches(blocks):
                 rate = self.learning_rate(epoch, step)
                 step += 1
-                loss = gradient(workspace, labels, rate if self.optimizer.scaled else 1.0)
+                if self.drops_out:
+                    workspace.draw_masks(mask_source(self.config.seed, step))
+                loss = gradient(workspace, labels)
                 self._update(rate, step)
                 if settings.step_loss == "after":
                     loss = workspace.mean_loss(labels)
@@ -175,13 +191,15 @@ class _Run:
     def _update(self, rate: float, step: int) -> None:
         """The optimizer's step number `step`, from 1."""
         self.optimizer_state["count"][()] = step
-        parts = [
-            partial(self.optimizer.update, *part, rate, self.optimizer_settings) for part in self.update_parts
-        ]
-        if len(parts) == 1:
-            parts[0]()
+        decay_weights(self.workspace.weights, rate, self.optimizer_settings)
+        updates = [partial(self._update_part, part, rate) for part in self.update_parts]
+        if len(updates) == 1:
+            updates[0]()
         else:
-            self.team.together(*parts)
+            self.team.together(*updates)
+
+    def _update_part(self, part: Part, rate: float) -> None:
+        self.optimizer.update(*part, rate, self.optimizer_settings)
 
     def _load_batches(self, blocks: Iterator[Integers]) -> Iterator[Integers]:
         """Labels of each batch, whose images are the inputs then."""
@@ -230,7 +248,7 @@ class _Run:
             return f"an optimizer.epsilon well above {epsilon:g}"
         return "a smaller optimizer.learning_rate or initializer.scale"
 
-    def row(self, epoch: int, step: int) -> Row:
+    def row(self, epoch: int, step: int, folded: Floats) -> Row:
         row: dict[str, float] = {
             "epoch": epoch,
             "step": step,
@@ -238,7 +256,7 @@ class _Run:
         }
         for name, part in self.watched.items():
             if len(part):
-                found = self.evaluator.evaluate(self.workspace.parameters, part)
+                found = self.evaluator.evaluate(folded, part)
                 if epoch and not math.isfinite(found.loss):
                     raise self._divergence_error(epoch, step, f"the {name} loss is {found.loss}")
                 row |= {f"{name}_loss": found.loss, f"{name}_accuracy": found.accuracy}
@@ -246,36 +264,43 @@ class _Run:
 
     def restore(self, checkpoint: Checkpoint) -> None:
         self.workspace.parameters[:] = checkpoint.parameters
+        self.workspace.running[:] = checkpoint.running
         for name, value in checkpoint.optimizer_state.items():
             self.optimizer_state[name][...] = value
         set_random_state(self.random, checkpoint.random_state)
         self.step_losses[: checkpoint.step] = checkpoint.step_losses
 
-    def checkpoint(self, epoch: int, step: int, history: tuple[Row, ...], best: Best | None) -> Checkpoint:
-        stopping = self.config.training.early_stopping
+    def checkpoint(self, epoch: int, step: int, before: tuple[Row, ...], best: Best | None) -> Checkpoint:
+        """The run as it is, after `before` and with the best epoch so far."""
+        workspace, stopping = self.workspace, self.config.training.early_stopping
+        parameters = workspace.parameters.copy()
+        folded = workspace.network.fold(parameters, workspace.running)
+        row = self.row(epoch, step, folded)
         if stopping.monitor is not None:
-            best = self._update_best(history[-1], best)
+            best = self._update_best(row, folded, best)
         waited = 0 if best is None else epoch - best.epoch
         return Checkpoint(
             epoch=epoch,
             step=step,
-            parameters=self.workspace.parameters.copy(),
+            parameters=parameters,
+            running=workspace.running.copy(),
+            folded=folded,
             optimizer_state={name: value.copy() for name, value in self.optimizer_state.items()},
             random_state=random_state(self.random),
-            history=history,
+            history=(*before, row),
             step_losses=self.step_losses[:step].copy(),
             best=best,
             finished=step >= self.steps or waited >= stopping.patience,
         )
 
-    def _update_best(self, row: Row, best: Best | None) -> Best:
+    def _update_best(self, row: Row, folded: Floats, best: Best | None) -> Best:
         stopping = self.config.training.early_stopping
         value = row[str(stopping.monitor)]
         if best is not None:
             gain = value - best.value if stopping.monitor == "valid_accuracy" else best.value - value
             if not gain > stopping.min_delta:
                 return best
-        return Best(int(row["epoch"]), value, self.workspace.parameters.copy())
+        return Best(int(row["epoch"]), value, folded)
 
 
 def train(
@@ -313,7 +338,7 @@ def train(
         raise ConfigError(f"training.early_stopping.monitor={monitor}: the valid part has no images to watch")
     run = _Run(config, watched, examples, statistics, threads)
     if resume is None:
-        latest = run.checkpoint(0, 0, (run.row(0, 0),), None)
+        latest = run.checkpoint(0, 0, (), None)
         yield latest
     else:
         run.restore(resume)
@@ -321,8 +346,13 @@ def train(
     while not latest.finished:
         epoch = latest.epoch + 1
         step = run.epoch(latest.epoch, latest.step)
-        latest = run.checkpoint(epoch, step, (*latest.history, run.row(epoch, step)), latest.best)
+        latest = run.checkpoint(epoch, step, latest.history, latest.best)
         yield latest
+
+
+def mask_source(seed: int, step: int) -> np.random.Generator:
+    """What dropout's masks of step number `step`, from 1, are drawn from: of nothing that came before."""
+    return np.random.Generator(np.random.PCG64([seed, MASK_STREAM, step]))
 
 
 def best_value(checkpoint: Checkpoint) -> float:

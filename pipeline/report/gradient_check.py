@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -24,14 +25,15 @@ _RESOLUTION: Final = 1e9
 _OFFSETS: Final = (-2, -1, 1, 2)
 _WEIGHTS: Final = (1 / 12, -8 / 12, 8 / 12, -1 / 12)
 _ROWS: Final = 4
+_NORMALIZED_ROWS: Final = 20  # of few rows the variance may be so small that differences are too coarse
 _ATTEMPTS: Final = 200
 _ATTEMPTS_PER_STEP: Final = 5
 
 
-def toy_network(activation: str, hidden_layers: int) -> Network:
-    """A network of that many hidden layers, so small that every parameter can be checked."""
-    hidden = itertools.islice(itertools.cycle((5, 6)), hidden_layers)
-    return Network((7, *hidden, 4), activation, "float64")
+def toy_network(like: Network) -> Network:
+    """A network of as many layers and of the same kind, so small that every parameter can be checked."""
+    hidden = itertools.islice(itertools.cycle((5, 6)), like.depth - 1)
+    return replace(like, sizes=(7, *hidden, 4), dtype="float64")
 
 
 def every_parameter(network: Network) -> Iterator[tuple[str, list[Floats]]]:
@@ -105,6 +107,7 @@ def check(
     random: Random,
     *,
     loss: str,
+    label_smoothing: float = 0.0,
     regularizer: str,
     strength: float,
 ) -> dict[str, float]:
@@ -114,7 +117,12 @@ def check(
         ConfigError: a name is unknown.
         PipelineError: no inputs could be found that keep away from the activation's kink.
     """
-    workspace = Workspace(network, _ROWS, loss=loss, regularizer=regularizer, strength=strength)
+    rows = _NORMALIZED_ROWS if network.batch_normalization else _ROWS
+    workspace = Workspace(
+        network, rows, loss=loss, label_smoothing=label_smoothing, regularizer=regularizer, strength=strength
+    )
+    # Masks are drawn once: the loss is a function of the parameters for any, and they stay.
+    workspace.draw_masks(np.random.default_rng(0))
     # A wrong activation may overflow; that shows in the errors.
     with np.errstate(all="ignore"):
         return relative_errors(workspace, directions, random)
@@ -138,11 +146,14 @@ def _draw_parameters(workspace: Workspace, random: Random) -> None:
     activation.apply(outputs)
     activation.differentiate(outputs, derivatives)
     gain = 1 / math.sqrt(float(np.square(derivatives).mean()))
-    for layer, (weight, bias) in enumerate(zip(workspace.weights, workspace.biases, strict=True)):
-        # Neither the inputs nor the logits go through an activation.
-        scale = (gain if 0 < layer < workspace.network.depth - 1 else 1) / math.sqrt(len(weight))
-        weight[...] = scale * random.standard_normal(weight.shape)
-        bias[...] = 0.1 * random.standard_normal(bias.shape)
+    for name, array in workspace.network.views(workspace.parameters).items():
+        drawn = random.standard_normal(array.shape)
+        if name.startswith("W"):
+            # Neither the inputs nor the logits go through an activation.
+            scale = (gain if 1 < int(name[1:]) < workspace.network.depth else 1) / math.sqrt(len(array))
+            array[...] = scale * drawn
+        else:
+            array[...] = name.startswith("gamma") + 0.1 * drawn
 
 
 def _keep_from_kinks(workspace: Workspace, directions: Sequence[Floats], random: Random) -> float:

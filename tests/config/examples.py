@@ -74,9 +74,15 @@ def _plain_config() -> dict[str, Any]:
             "valid_fraction": 0.25,
         },
         "preprocess": {"name": "unit"},
-        "model": {"hidden": [4], "activation": "relu"},
+        "model": {
+            "hidden": [4],
+            "activation": "relu",
+            "batch_normalization": True,
+            "dropout": 0.3,
+            "input_dropout": 0.1,
+        },
         "initializer": {"name": "normal", "scale": 0.01},
-        "loss": {"name": "cross_entropy"},
+        "loss": {"name": "cross_entropy", "label_smoothing": 0.1},
         "regularizer": {"name": "l2", "strength": 0.5},
         "optimizer": {
             "name": "adam",
@@ -86,8 +92,9 @@ def _plain_config() -> dict[str, Any]:
             "beta1": 0.9,
             "beta2": 0.99,
             "epsilon": 1e-8,
+            "weight_decay": 0.01,
         },
-        "schedule": {"name": "step", "decay": 0.5, "every_epochs": 2},
+        "schedule": {"name": "step", "decay": 0.5, "every_epochs": 2, "warm_up": 0.1},
         "training": {
             "batch_size": 5,
             "steps": 7,

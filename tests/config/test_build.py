@@ -15,6 +15,7 @@ from tests.config.examples import KEYS, POSITIVE, complaint, plain_config, put, 
 WRONG = {
     int: ([1.5, "x", "1", True, [1], {"a": 1}], "a whole number"),
     float: (["x", "0.5", True, [0.5], {"a": 1}, 10**400], "a number"),
+    bool: ([0, 1, 1.5, "x", "true", [True], {"a": True}], "true or false"),
     str: ([1, 1.5, True, ["x"], {"a": 1}, "two\nlines"], "text"),
     list: ([1, 1.5, True, "x", {"a": 1}], "a list"),
     dict: ([1, 1.5, True, "x", ["x"]], "a mapping"),

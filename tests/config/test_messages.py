@@ -30,7 +30,10 @@ from tests.config.examples import CONF
             ["dataset.sources.bundled.titel=x"],
             "dataset.sources.bundled.titel: no such key; did you mean dataset.sources.bundled.title?",
         ),
-        (["model.zzz=1"], "model.zzz: no such key; known: hidden, activation"),
+        (
+            ["model.zzz=1"],
+            "model.zzz: no such key; known: hidden, activation, batch_normalization, dropout, input_dropout",
+        ),
         (["optimizer.momentum=0.9"], "optimizer.momentum: the choice made for optimizer has no such key"),
         (
             ["loss=cross"],

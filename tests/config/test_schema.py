@@ -170,8 +170,9 @@ def test_what_a_configuration_says_of_itself() -> None:
         "beta1": 0.9,
         "beta2": 0.99,
         "epsilon": 1e-8,
+        "weight_decay": 0.01,
     }
-    assert config.schedule.hyperparameters() == {"decay": 0.5, "every_epochs": 2.0}
+    assert config.schedule.hyperparameters() == {"decay": 0.5, "every_epochs": 2.0, "warm_up": 0.1}
 
 
 ARRAY_NUMBERS = ["initializer.scale", "regularizer.strength", "optimizer.learning_rate", "optimizer.epsilon"]

@@ -36,9 +36,9 @@ every_regularizer = pytest.mark.parametrize("regularizer", REGULARIZERS)
 def hidden_sums(workspace: Workspace, rows: int) -> list[Floats]:
     """What goes into the activation of each hidden layer, (rows, units) each."""
     workspace.forward(rows)
-    below = workspace.outputs[:-2]
-    layers = zip(below, workspace.weights, workspace.biases, strict=False)
-    return [outputs[:rows] @ weight + bias for outputs, weight, bias in layers]
+    named = workspace.network.views(workspace.parameters)
+    below = enumerate(workspace.outputs[:-2], start=1)
+    return [outputs[:rows] @ named[f"W{layer}"] + named[f"b{layer}"] for layer, outputs in below]
 
 
 def nearest_kink(workspace: Workspace, rows: int) -> float:
@@ -62,8 +62,9 @@ def drawn(
         random = np.random.default_rng([seed, attempt])
         # Sums of about unit size in every layer, whatever its width.
         workspace.parameters[:] = network.initialize(random, "xavier_normal", 1.0)
-        for bias in workspace.biases:
-            bias[:] = 0.3 * random.standard_normal(bias.shape)
+        for name, bias in network.views(workspace.parameters).items():
+            if name.startswith("b"):
+                bias[:] = 0.3 * random.standard_normal(bias.shape)
         workspace.inputs[:] = random.uniform(-1, 1, workspace.inputs.shape)
         workspace.inputs[random.random(workspace.inputs.shape) < 0.3] = 0
         if nearest_kink(workspace, rows) > margin:

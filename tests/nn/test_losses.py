@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.nn.arrays import DTYPES, Floats, Integers, run_calls
-from pipeline.nn.losses import LOSSES, Scores, softmax
+from pipeline.nn.arrays import DTYPES, Floats, Integers
+from pipeline.nn.losses import LOSSES, Buffers, softmax
 
 # A textbook's example of a network's output for an image of class 5, with the losses that it prints.
 OUTPUTS = [
@@ -24,20 +24,16 @@ every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 examples = settings(deadline=None, max_examples=40)
 
 
-def backward(name: str, logits: Floats, labels: Integers, factor: float = 1.0) -> tuple[float, Floats]:
-    """Sum of the losses, and the gradient of their mean times `factor`, of logits that stay as they are."""
+def backward(name: str, logits: Floats, labels: Integers, smoothing: float = 0.0) -> tuple[float, Floats]:
+    """Mean loss and its gradient, of logits that stay as they are."""
     # Of a batch smaller than the buffers are for, and with all of them full of what is not a number.
-    largest = Scores.allocate(logits.shape[1], len(logits) + 2, logits.dtype.type)
-    for array in (largest.by_class, largest.scratch, largest.largest, largest.sums, largest.picked):
+    largest = Buffers.allocate(logits.shape[1], len(logits) + 2, logits.dtype.type)
+    for array in (largest.scratch, largest.largest, largest.sums, largest.picked):
         array.fill(np.nan)
-    scores = largest.first(len(logits))
-    scores.by_row[:] = logits
-    loss = LOSSES[name]
-    calls, total = loss.bound(scores)
-    scores.locate(labels)
-    scores.factor[()] = loss.weight * factor / len(labels)
-    run_calls(calls)
-    return loss.weight * total(), scores.by_row
+    errors = np.asfortranarray(logits)
+    errors = errors.copy(order="F") if errors is logits else errors
+    loss = LOSSES[name].backward(errors, labels, largest.first(len(logits)), smoothing)
+    return loss, errors
 
 
 def probabilities_in_full(logits: Sequence[float]) -> list[Decimal]:
@@ -151,11 +147,11 @@ def test_both_passes_tell_the_same_loss(name: str, dtype: str, seed: int, rows: 
     kept = logits.copy()
     values = LOSSES[name].values(logits, labels)
     np.testing.assert_array_equal(logits, kept)
-    total, gradient = backward(name, logits, labels)
+    mean, gradient = backward(name, logits, labels)
     assert values.shape == (rows,)
     assert values.dtype == gradient.dtype == dtype
-    assert type(total) is float
-    assert total == pytest.approx(values.sum(dtype=np.float64), rel=1e-12 if dtype == "float64" else 1e-5)
+    assert type(mean) is float
+    assert mean == pytest.approx(values.mean(dtype=np.float64), rel=1e-12 if dtype == "float64" else 1e-5)
     # A softmax does not see what is added to all logits alike, so the gradient has no such part.
     np.testing.assert_allclose(gradient.sum(axis=1), 0, atol=1e-14 if dtype == "float64" else 1e-6)
 
@@ -175,14 +171,25 @@ def test_a_row_knows_nothing_of_the_others(name: str, dtype: str) -> None:
     np.testing.assert_allclose(alone[0], 6 * backward(name, logits, labels)[1][3], rtol=1e-5)
 
 
-@every
-@every_dtype
-def test_the_factor_multiplies_the_gradient_and_not_the_loss(name: str, dtype: str) -> None:
-    logits, labels = drawn(6, 5, 10, 2.0, dtype)
-    total, gradient = backward(name, logits, labels)
-    same_total, scaled = backward(name, logits, labels, -0.3)
-    assert same_total == total
-    np.testing.assert_allclose(scaled, -0.3 * gradient, rtol=1e-6)
+@pytest.mark.parametrize("name", [name for name, loss in LOSSES.items() if loss.smooths])
+@examples
+@given(case=cases, smoothing=st.floats(0, 0.99))
+def test_smoothed_labels_are_the_loss_of_a_mixture_of_all_labels(
+    name: str, case: tuple[Floats, Integers], smoothing: float
+) -> None:
+    logits, labels = case
+    rows, classes = logits.shape
+    # Cross-entropy is linear in the label: (1 - ε) of the right one's and ε of the mean over all.
+    each = [LOSSES[name].values(logits, np.full(rows, label)) for label in range(classes)]
+    expected = (1 - smoothing) * LOSSES[name].values(logits, labels) + smoothing * np.mean(each, axis=0)
+    np.testing.assert_allclose(
+        LOSSES[name].values(logits, labels, smoothing), expected, rtol=1e-12, atol=1e-13
+    )
+    gradients = [backward(name, logits, np.full(rows, label))[1] for label in range(classes)]
+    mean, gradient = backward(name, logits, labels, smoothing)
+    assert mean == pytest.approx(expected.mean(), rel=1e-12, abs=1e-13)
+    mixed = (1 - smoothing) * backward(name, logits, labels)[1] + smoothing * np.mean(gradients, axis=0)
+    np.testing.assert_allclose(gradient, mixed, atol=1e-14)
 
 
 @every_dtype
@@ -197,8 +204,8 @@ def test_extreme_logits_have_finite_and_right_losses(dtype: str) -> None:
     }
     for name, values in expected.items():
         np.testing.assert_allclose(LOSSES[name].values(logits, labels), values, rtol=1e-6, atol=0)
-        total, gradient = backward(name, logits, labels)
-        assert total == pytest.approx(sum(values), rel=1e-6)
+        mean, gradient = backward(name, logits, labels)
+        assert mean == pytest.approx(sum(values) / 3, rel=1e-6)
         assert np.isfinite(gradient).all()
     # Surely and utterly wrong: cross-entropy pulls with all its force, squared error not at all.
     np.testing.assert_array_equal(backward("cross_entropy", logits, labels)[1][1] * 3, [1, -1, 0])

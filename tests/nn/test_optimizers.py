@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.nn.arrays import DTYPES, Floats
-from pipeline.nn.optimizers import OPTIMIZERS, State, init_state
+from pipeline.nn.optimizers import OPTIMIZERS, State, decay_weights, init_state
 
 Memory = dict[str, float]
 Scalar = Callable[[float, float, Memory, float, Mapping[str, float]], float]
@@ -73,6 +73,7 @@ FORMULAS: dict[str, Scalar] = {
     "adagrad": adagrad,
     "rmsprop": rmsprop,
     "adam": adam,
+    "adamw": adam,
 }
 
 
@@ -84,16 +85,9 @@ def stepped(
     parameters = start.copy()
     state = init_state(optimizer, parameters)
     for gradient in gradients:
-        given = as_wanted(name, gradient, rate)
         state["count"] += 1
-        optimizer.update(parameters, given, state, rate, {**optimizer.defaults, **given_settings})
+        optimizer.update(parameters, gradient.copy(), state, rate, {**optimizer.defaults, **given_settings})
     return parameters, state
-
-
-def as_wanted(name: str, gradient: Floats, rate: float) -> Floats:
-    """A copy of the gradient, times the learning rate where the optimizer wants that."""
-    # In the gradient's own dtype, as backpropagation gives it.
-    return gradient * gradient.dtype.type(rate) if OPTIMIZERS[name].scaled else gradient.copy()
 
 
 def drawn(seed: int, steps: int = 6, size: int = 5, dtype: str = "float64") -> tuple[Floats, Floats]:
@@ -138,7 +132,7 @@ def test_nesterov_is_the_published_look_ahead() -> None:
         velocity = mu * velocity - eta * curvature * (theta + mu * velocity)
         theta = theta + velocity
         state["count"] += 1
-        optimizer.update(ours, eta * curvature * ours, state, eta, {"momentum": mu})
+        optimizer.update(ours, curvature * ours, state, eta, {"momentum": mu})
         np.testing.assert_allclose(ours, theta + mu * velocity, rtol=1e-12)
 
 
@@ -160,9 +154,19 @@ def test_momentum_zero_is_gradient_descent() -> None:
 def test_every_hyperparameter_has_an_effect(name: str) -> None:
     start, gradients = drawn(2)
     usual, _ = stepped(name, start, gradients)
-    for key in OPTIMIZERS[name].defaults:
+    for key in OPTIMIZERS[name].defaults.keys() - {"weight_decay"}:
         other, _ = stepped(name, start, gradients, **{key: 0.37})
         assert not np.allclose(other, usual, rtol=1e-6), key
+
+
+def test_decay_is_apart_from_the_gradient_and_follows_the_learning_rate() -> None:
+    # Loshchilov and Hutter (2019), algorithm 2, whose η_t α and λ are our rate and weight decay.
+    weights = [np.array([[1.0, -2.0]]), np.array([[4.0]])]
+    decay_weights(weights, 0.5, {"weight_decay": 0.1})
+    np.testing.assert_allclose(weights[0], [[0.95, -1.9]])
+    np.testing.assert_allclose(weights[1], [[3.8]])
+    decay_weights(weights, 0.5, OPTIMIZERS["adam"].defaults)
+    np.testing.assert_allclose(weights[1], [[3.8]])
 
 
 @every
@@ -190,8 +194,7 @@ def test_a_bowl_is_descended(name: str) -> None:
     start = float(curvature @ parameters**2)
     for _ in range(300):
         state["count"] += 1
-        gradient = as_wanted(name, curvature * parameters, 0.05)
-        optimizer.update(parameters, gradient, state, 0.05, optimizer.defaults)
+        optimizer.update(parameters, curvature * parameters, state, 0.05, optimizer.defaults)
     assert float(curvature @ parameters**2) < 0.02 * start
 
 
@@ -222,11 +225,11 @@ def test_a_saved_state_goes_on_to_the_same_bits(name: str, dtype: str) -> None:
     saved: Any = pickle.loads(pickle.dumps((parameters, state)))  # noqa: S301  (written on this line)
     # Going on with the original has no effect on what was saved.
     state["count"] += 1
-    optimizer.update(parameters, as_wanted(name, gradients[3], 0.1), state, 0.1, optimizer.defaults)
+    optimizer.update(parameters, gradients[3].copy(), state, 0.1, optimizer.defaults)
     parameters, state = copy.deepcopy(saved)
     for gradient in gradients[3:]:
         state["count"] += 1
-        optimizer.update(parameters, as_wanted(name, gradient, 0.1), state, 0.1, optimizer.defaults)
+        optimizer.update(parameters, gradient.copy(), state, 0.1, optimizer.defaults)
     np.testing.assert_array_equal(parameters, whole)
 
 

@@ -49,6 +49,17 @@ def test_hyperparameters_are_used() -> None:
     assert factor("step", 3, 0, 100, decay=0.5, every_epochs=2.0) == 0.5
 
 
+def test_a_cosine_may_begin_with_a_straight_line_up() -> None:
+    factors = [factor("cosine", 0, step, 100, warm_up=0.1) for step in range(101)]
+    assert factors[:11] == pytest.approx([(step + 1) / 11 for step in range(11)])
+    # Then the whole half cosine over what is left.
+    assert factors[10] == 1
+    assert factors[55] == pytest.approx(0.5)
+    assert factors[100] == pytest.approx(0, abs=1e-15)
+    # Where the fraction is less than a step there is no line.
+    assert factor("cosine", 0, 0, 9, warm_up=0.1) == 1
+
+
 @pytest.mark.parametrize("name", SCHEDULES)
 @settings(deadline=None, max_examples=50)
 @given(total=st.integers(1, 100_000), fraction=st.floats(0, 1, exclude_max=True), epoch=st.integers(0, 1000))

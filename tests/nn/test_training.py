@@ -102,7 +102,8 @@ def trained(config: Config, resume: Checkpoint | None = None) -> list[Checkpoint
 def assert_same(found: Checkpoint, expected: Checkpoint) -> None:
     """Every field, to the bit."""
     assert (found.epoch, found.step, found.finished) == (expected.epoch, expected.step, expected.finished)
-    assert found.parameters.tobytes() == expected.parameters.tobytes()
+    for name in ("parameters", "running", "folded"):
+        assert getattr(found, name).tobytes() == getattr(expected, name).tobytes(), name
     assert found.step_losses.tobytes() == expected.step_losses.tobytes()
     assert found.history == expected.history
     assert list(found.optimizer_state) == list(expected.optimizer_state)
@@ -189,7 +190,7 @@ def test_step_losses_include_the_penalty_and_the_history_does_not() -> None:
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_every_optimizer_learns_under_every_schedule(optimizer: str, schedule: str) -> None:
-    rate = {"adam": 0.05, "rmsprop": 0.05, "adagrad": 0.1}.get(optimizer, 0.3)
+    rate = {"adam": 0.05, "adamw": 0.05, "rmsprop": 0.05, "adagrad": 0.1}.get(optimizer, 0.3)
     config = toy_config(
         optimizer={"name": optimizer, "learning_rate": rate},
         schedule={"name": schedule},

@@ -1,6 +1,5 @@
 """Right gradients pass, wrong ones do not, and no difference is taken over a kink."""
 
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,6 @@ import pytest
 
 from pipeline.core.errors import PipelineError
 from pipeline.nn.activations import ACTIVATIONS, Activation
-from pipeline.nn.arrays import Calls
 from pipeline.nn.losses import LOSSES
 from pipeline.nn.network import Network
 from pipeline.nn.regularization import REGULARIZERS
@@ -21,14 +19,46 @@ Array = npt.NDArray[Any]
 KINKED = [name for name, activation in ACTIVATIONS.items() if activation.kink is not None]
 
 
+def toy(activation: str, hidden: int, **kind: Any) -> Network:  # noqa: ANN401  (keywords of Network)
+    return check.toy_network(Network((9,) * (hidden + 2), activation, **kind))
+
+
 def toy_errors(
     activation: str, hidden: int, loss: str = "cross_entropy", regularizer: str = "none", seed: int = 0
 ) -> dict[str, float]:
-    network = check.toy_network(activation, hidden)
-    random = np.random.default_rng(seed)
+    return errors_of(toy(activation, hidden), loss, regularizer, seed)
+
+
+def errors_of(
+    network: Network, loss: str, regularizer: str = "none", seed: int = 0, label_smoothing: float = 0.0
+) -> dict[str, float]:
     return check.check(
-        network, check.every_parameter(network), random, loss=loss, regularizer=regularizer, strength=0.3
+        network,
+        check.every_parameter(network),
+        np.random.default_rng(seed),
+        loss=loss,
+        label_smoothing=label_smoothing,
+        regularizer=regularizer,
+        strength=0.3,
     )
+
+
+LAYERS: list[dict[str, Any]] = [
+    {"batch_normalization": True},
+    {"dropout": 0.4},
+    {"input_dropout": 0.3},
+    {"batch_normalization": True, "dropout": 0.4, "input_dropout": 0.3},
+]
+
+
+@pytest.mark.parametrize("kind", LAYERS, ids=" ".join)
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_layer_is_right_under_every_loss(kind: dict[str, Any], loss: str, activation: str) -> None:
+    network = toy(activation, 2, **kind)
+    errors = errors_of(network, loss, "l2", label_smoothing=0.1 if LOSSES[loss].smooths else 0.0)
+    assert list(errors) == list(network.shapes)
+    assert max(errors.values()) < check.TOLERANCE
 
 
 @pytest.mark.parametrize("hidden", [0, 1, 2, 3])
@@ -37,13 +67,14 @@ def toy_errors(
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_combination_is_right(activation: str, loss: str, regularizer: str, hidden: int) -> None:
     errors = toy_errors(activation, hidden, loss, regularizer)
-    assert list(errors) == list(check.toy_network(activation, hidden).shapes)
+    assert list(errors) == list(toy(activation, hidden).shapes)
     assert max(errors.values()) < check.TOLERANCE
 
 
+@pytest.mark.parametrize("kind", [{}, LAYERS[-1]], ids=["plain", "all layers"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_a_full_size_network_is_right_along_random_directions(activation: str) -> None:
-    network = Network((300, 60, 40, 10), activation, "float64")
+def test_a_full_size_network_is_right_along_random_directions(activation: str, kind: dict[str, Any]) -> None:
+    network = Network((300, 60, 40, 10), activation, "float64", **kind)
     random = np.random.default_rng(1)
     errors = check.check(
         network,
@@ -59,7 +90,7 @@ def test_a_full_size_network_is_right_along_random_directions(activation: str) -
 
 def test_the_check_can_see_small_mistakes_in_every_array(monkeypatch: pytest.MonkeyPatch) -> None:
     right = Workspace.backward
-    network = check.toy_network("tanh", 2)
+    network = toy("tanh", 2)
     for name in network.shapes:
 
         def wrong(workspace: Workspace, labels: Array, name: str = name) -> float:
@@ -73,12 +104,10 @@ def test_the_check_can_see_small_mistakes_in_every_array(monkeypatch: pytest.Mon
 
 
 def test_a_wrong_derivative_shows_below_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    def wrong(outputs: Array, gradient: Array, scratch: Array) -> Calls:
+    def wrong(outputs: Array, gradient: Array, scratch: Array) -> None:
         # A factor of the output is missing.
-        return [
-            partial(np.subtract, 1.0, outputs, scratch),
-            partial(np.multiply, gradient, scratch, gradient),
-        ]
+        np.subtract(1.0, outputs, out=scratch)
+        np.multiply(gradient, scratch, out=gradient)
 
     broken = Activation(ACTIVATIONS["sigmoid"].forward, wrong)
     monkeypatch.setitem(ACTIVATIONS, "sigmoid", broken)  # type: ignore[arg-type]  # a dict, seen as a Mapping
@@ -88,9 +117,9 @@ def test_a_wrong_derivative_shows_below_it(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_what_is_not_a_number_is_an_infinite_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def undefined(outputs: Array, gradient: Array, scratch: Array) -> Calls:
+    def undefined(outputs: Array, gradient: Array, scratch: Array) -> None:
         del outputs, scratch
-        return [partial(np.multiply, gradient, np.nan, gradient)]
+        gradient.fill(np.nan)
 
     broken = Activation(ACTIVATIONS["identity"].forward, undefined)
     monkeypatch.setitem(ACTIVATIONS, "identity", broken)  # type: ignore[arg-type]  # the same
@@ -100,8 +129,9 @@ def test_what_is_not_a_number_is_an_infinite_error(monkeypatch: pytest.MonkeyPat
 def sums(workspace: Workspace) -> Array:
     """What goes into the hidden units, found without the package's own kink handling."""
     found, below = [], workspace.inputs
-    for weight, bias in zip(workspace.weights[:-1], workspace.biases[:-1], strict=True):
-        above = below @ weight + bias
+    named = workspace.network.views(workspace.parameters)
+    for layer in range(1, workspace.network.depth):
+        above = below @ named[f"W{layer}"] + named[f"b{layer}"]
         found.append(above)
         below = above.copy()
         workspace.activation.apply(below)
@@ -110,7 +140,7 @@ def sums(workspace: Workspace) -> Array:
 
 @pytest.mark.parametrize("activation", KINKED)
 def test_no_difference_crosses_a_kink(activation: str) -> None:
-    network = check.toy_network(activation, 2)
+    network = toy(activation, 2)
     workspace = Workspace(network, 4)
     random = np.random.default_rng(5)
     drawn_again = False
@@ -133,7 +163,7 @@ def test_no_difference_crosses_a_kink(activation: str) -> None:
 
 
 def test_a_kink_under_every_input_is_an_error_not_a_wrong_answer() -> None:
-    workspace = Workspace(check.toy_network("relu", 1), 2)
+    workspace = Workspace(toy("relu", 1), 2)
     workspace.parameters[:] = 0  # every unit sits on its kink, whatever the inputs
     upwards = np.ones(workspace.parameters.size)
     with pytest.raises(PipelineError, match="kink"):
@@ -153,7 +183,7 @@ def test_where_kinks_are_everywhere_the_step_gets_shorter() -> None:
 
 @pytest.mark.parametrize("hidden", [0, 1, 4])
 def test_directions_have_length_one_and_stay_in_their_array(hidden: int) -> None:
-    network = check.toy_network("relu", hidden)
+    network = toy("relu", hidden)
     assert network.depth == hidden + 1
     groups = [
         list(check.every_parameter(network)),

@@ -144,9 +144,12 @@ def _pack(checkpoint: Checkpoint) -> dict[str, Array]:
     arrays: dict[str, Array] = {
         "facts": np.frombuffer(text, np.uint8),
         "parameters": checkpoint.parameters,
+        "running": checkpoint.running,
         "step_losses": checkpoint.step_losses,
     }
     arrays |= {f"{_SLOT}{name}": array for name, array in checkpoint.optimizer_state.items()}
+    if checkpoint.folded is not checkpoint.parameters:
+        arrays["folded"] = checkpoint.folded
     if best is not None:
         arrays["best_parameters"] = best.parameters
     return arrays
@@ -166,6 +169,8 @@ def _unpack(arrays: Mapping[str, Array]) -> Checkpoint:
         epoch=facts["epoch"],
         step=facts["step"],
         parameters=arrays["parameters"],
+        running=arrays["running"],
+        folded=arrays.get("folded", arrays["parameters"]),
         optimizer_state={
             name.removeprefix(_SLOT): array for name, array in arrays.items() if name.startswith(_SLOT)
         },

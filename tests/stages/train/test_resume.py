@@ -108,7 +108,9 @@ def test_any_state_of_a_random_source_comes_back(
     random.normal(size=draws)
     random.choice(10, 1)
     empty = np.zeros(0)
-    checkpoint = Checkpoint(0, 0, empty, {}, random_state(random), (), empty, None, finished=False)
+    checkpoint = Checkpoint(
+        0, 0, empty, empty, empty, {}, random_state(random), (), empty, None, finished=False
+    )
     kept = TrainingState(tmp_path_factory.mktemp("state") / "x.npz")
     kept.save(checkpoint)
     back = kept.load()
@@ -123,7 +125,7 @@ def test_losses_that_json_does_not_have_come_back(tmp_path: Path) -> None:
     empty = np.zeros(0)
     history = ({"epoch": 0.0, "train_loss": math.inf, "valid_loss": math.nan},)
     kept = TrainingState(tmp_path / "x.npz")
-    kept.save(Checkpoint(0, 0, empty, {}, {}, history, empty, None, finished=False))
+    kept.save(Checkpoint(0, 0, empty, empty, empty, {}, {}, history, empty, None, finished=False))
     back = kept.load()
     assert back is not None
     assert same(history, back.history)
