@@ -21,7 +21,10 @@ def test_a_key_that_training_uses_may_be_varied(key: str) -> None:
         ("hidden", "search.space.hidden: no such key; did you mean search.space.model.hidden?"),
         (
             "model.zzz",
-            "search.space.model.zzz: no such key; known: hidden, activation, batch_normalization, dropout, input_dropout",
+            (
+                "search.space.model.zzz: no such key; known: hidden, activation, batch_normalization,"
+                " dropout, input_dropout"
+            ),
         ),
         ("seed.x", "search.space.seed.x: no such key; did you mean search.space.seed?"),
     ],

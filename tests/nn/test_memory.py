@@ -68,6 +68,13 @@ SHAPES = {
         "training.early_stopping.monitor=valid_loss",
         "training.epochs=1",
     ),
+    "normalized": (
+        "model.hidden=[900,100]",
+        "model.batch_normalization=true",
+        "model.dropout=0.5",
+        "training.batch_size=1000",
+        "training.epochs=1",
+    ),
     **{name: ("model.hidden=[600]", f"optimizer={name}", "training.epochs=1") for name in OPTIMIZERS},
 }
 

@@ -1,120 +1,48 @@
-"""The training loop: what it computes, that it can be stopped anywhere, when it stops, what it refuses."""
+"""The training loop: what it computes, that it can be stopped anywhere, what it refuses."""
 
 import copy
 import inspect
-import math
 import pickle
 import re
 import tracemalloc
-from fractions import Fraction
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config.build import with_values
-from pipeline.config.compose import compose
 from pipeline.config.schema import Config
-from pipeline.core.errors import ConfigError, DivergenceError
-from pipeline.data import splitting
-from pipeline.data.formats import idx
+from pipeline.core.errors import DivergenceError
 from pipeline.nn import preprocessing, setup, training
 from pipeline.nn.arrays import (
     DTYPES,
     RANDOM_SOURCES,
     Floats,
-    Integers,
-    Pixels,
-    Random,
     random_source,
-    random_state,
 )
-from pipeline.nn.evaluation import Evaluator, evaluate_parts
+from pipeline.nn.evaluation import Evaluator
 from pipeline.nn.examples import Examples
-from pipeline.nn.losses import LOSSES
 from pipeline.nn.optimizers import OPTIMIZERS
-from pipeline.nn.preprocessing import Statistics
-from pipeline.nn.sampling import BLOCK_STEPS, SAMPLERS
 from pipeline.nn.schedules import SCHEDULES, Moment
-from pipeline.nn.setup import network_of, steps_per_epoch, total_steps
-from pipeline.nn.training import LOOKUP_STEPS, Checkpoint, best_value, train
-from pipeline.nn.workspace import EVALUATION_ROWS, Workspace
-from pipeline.stages.compose import check_names
-
-ROOT = Path(__file__).resolve().parents[2]
-CONF = ROOT / "conf"
-OFFICIAL_MNIST = ROOT.parent / "shared" / "data" / "mnist"
-
-examples = settings(deadline=None, max_examples=25)
-every_source = pytest.mark.parametrize("source", RANDOM_SOURCES)
-every_sampler = pytest.mark.parametrize("sampling", SAMPLERS)
-
-
-# --- a toy data set and a configuration for it
-
-
-@cache
-def composed(*overrides: str) -> Config:
-    return compose(CONF, overrides)
-
-
-def toy_config(**values: Any) -> Config:  # noqa: ANN401  (whatever the key takes)
-    """A small configuration; keywords are dotted keys with __ for the dots."""
-    toy = {
-        "name": "toy",
-        "dataset.image_shape": [2, 3, 1],
-        "dataset.sources.bundled.classes": ["a", "b", "c"],
-        "split.valid_count": 9,
-        "model.hidden": [4],
-        "model.activation": "tanh",
-        "training.batch_size": 4,
-        "training.epochs": 3,
-    }
-    return with_values(
-        composed(), {**toy, **{key.replace("__", "."): value for key, value in values.items()}}
-    )
-
-
-def toy_parts(train_count: int = 22, valid_count: int = 9, seed: int = 1) -> tuple[Examples, Examples]:
-    """Two disjoint parts of 60 images of 6 pixels, in no order; class k is bright at pixels 2k and 2k + 1."""
-    random = np.random.default_rng(seed)
-    labels = random.integers(0, 3, 60).astype(np.uint8)
-    pixels = random.integers(0, 160, (60, 6)).astype(np.uint8)
-    for offset in (0, 1):
-        pixels[np.arange(60), 2 * labels + offset] += 90
-    order = random.permutation(60)
-    parts = (order[:train_count], order[train_count : train_count + valid_count])
-    return Examples(pixels, labels, parts[0]), Examples(pixels, labels, parts[1])
-
-
-TRAIN, VALID = toy_parts()
-UNIT = Statistics(255.0)
-
-
-def trained(config: Config, resume: Checkpoint | None = None) -> list[Checkpoint]:
-    return list(train(config, TRAIN, {"train": TRAIN, "valid": VALID}, UNIT, resume))
-
-
-def assert_same(found: Checkpoint, expected: Checkpoint) -> None:
-    """Every field, to the bit."""
-    assert (found.epoch, found.step, found.finished) == (expected.epoch, expected.step, expected.finished)
-    for name in ("parameters", "running", "folded"):
-        assert getattr(found, name).tobytes() == getattr(expected, name).tobytes(), name
-    assert found.step_losses.tobytes() == expected.step_losses.tobytes()
-    assert found.history == expected.history
-    assert list(found.optimizer_state) == list(expected.optimizer_state)
-    for name, slot in found.optimizer_state.items():
-        assert slot.tobytes() == expected.optimizer_state[name].tobytes(), name
-    np.testing.assert_equal(found.random_state, expected.random_state)
-    assert (found.best is None) == (expected.best is None)
-    if found.best and expected.best:
-        assert (found.best.epoch, found.best.value) == (expected.best.epoch, expected.best.value)
-        assert found.best.parameters.tobytes() == expected.best.parameters.tobytes()
-
+from pipeline.nn.setup import network_of, total_steps
+from pipeline.nn.training import LOOKUP_STEPS, Checkpoint, train
+from pipeline.nn.workspace import Workspace
+from tests.nn.toys import (
+    TRAIN,
+    UNIT,
+    VALID,
+    assert_same,
+    composed,
+    every_sampler,
+    every_source,
+    examples,
+    in_turn,
+    toy_config,
+    toy_parts,
+    trained,
+)
 
 # --- what is computed
 
@@ -214,18 +142,37 @@ def test_the_history_has_the_rate_of_each_epochs_last_step(schedule: str) -> Non
     ]
 
 
-# --- lengths and epochs
+@every_sampler
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_the_loop_takes_batches_from_the_sampler_and_rates_from_the_schedule(
+    sampling: str, schedule: str
+) -> None:
+    # The same batches and rates, fed to a loop of one's own.
+    config = toy_config(
+        dtype="float64",
+        schedule={"name": schedule, **({"every_epochs": 1} if schedule == "step" else {})},
+        training__sampling=sampling,
+        training__epochs=2,
+    )
+    chosen_schedule = SCHEDULES[schedule]
+    hyperparameters = {**chosen_schedule.defaults, **config.schedule.hyperparameters()}
+    random = random_source(config.random, config.seed)
+    workspace = Workspace(network_of(config), 4)
+    workspace.parameters[:] = setup.initial_parameters(config, random)
+    losses: list[float] = []
+    for epoch in range(2):
+        for positions in in_turn(sampling, random, 22, 4, 6):
+            rate = chosen_schedule.factor(Moment(epoch, len(losses), 12), hyperparameters)
+            chosen = TRAIN.indices[positions]
+            workspace.inputs[: len(chosen)] = TRAIN.pixels[chosen].astype(np.float32) / np.float32(255)
+            losses.append(workspace.backward(TRAIN.labels[chosen]))
+            workspace.parameters -= config.optimizer.learning_rate * rate * workspace.gradient
+    last = trained(config)[-1]
+    np.testing.assert_allclose(last.step_losses, losses, rtol=1e-12)
+    np.testing.assert_allclose(last.parameters, workspace.parameters, rtol=1e-12)
 
 
-@examples
-@given(count=st.integers(1, 10**7), batch_size=st.integers(1, 10**4))
-@example(count=600_001, batch_size=10_000)
-@example(count=600_000, batch_size=10_000)
-@example(count=2**53 + 1, batch_size=1)
-def test_an_epoch_is_a_whole_number_of_steps(count: int, batch_size: int) -> None:
-    found = steps_per_epoch(count, batch_size)
-    assert type(found) is int
-    assert found == math.ceil(Fraction(count, batch_size))
+# --- epochs
 
 
 @examples
@@ -268,118 +215,6 @@ def test_a_batch_larger_than_the_train_part_is_all_of_it() -> None:
     exact = trained(toy_config(training__batch_size=22, **values))[-1]
     assert larger.step == exact.step == 3
     np.testing.assert_array_equal(larger.parameters, exact.parameters)
-
-
-# --- samplers
-
-
-def in_turn(sampling: str, random: Random, count: int, batch_size: int, steps: int) -> list[Integers]:
-    """The batches of an epoch, one after the other."""
-    blocks = list(SAMPLERS[sampling](random, count, batch_size, steps))
-    assert all(1 <= len(block) <= BLOCK_STEPS for block in blocks)
-    return [batch for block in blocks for batch in block]
-
-
-@pytest.mark.parametrize("sampling", SAMPLERS)
-@every_source
-@examples
-@given(
-    seed=st.integers(0, 2**32 - 1), count=st.integers(1, 50), batch_size=st.integers(1, 60), data=st.data()
-)
-def test_batches_are_positions_of_the_train_part(
-    sampling: str, source: str, seed: int, count: int, batch_size: int, data: st.DataObject
-) -> None:
-    steps = data.draw(st.integers(1, steps_per_epoch(count, batch_size)))
-    batches = in_turn(sampling, random_source(source, seed), count, batch_size, steps)
-    assert len(batches) == steps
-    for batch in batches:
-        assert np.issubdtype(batch.dtype, np.integer)
-        assert 1 <= len(batch) <= batch_size
-        assert batch.min() >= 0
-        assert batch.max() < count
-
-
-@every_source
-@examples
-@given(seed=st.integers(0, 2**32 - 1), count=st.integers(1, 50), batch_size=st.integers(1, 60))
-def test_a_shuffled_epoch_has_every_image_once(source: str, seed: int, count: int, batch_size: int) -> None:
-    random = random_source(source, seed)
-    steps = steps_per_epoch(count, batch_size)
-    epochs = [in_turn("shuffle", random, count, batch_size, steps) for _ in range(2)]
-    for batches in epochs:
-        assert sorted(np.concatenate(batches).tolist()) == list(range(count))
-        assert all(len(batch) == batch_size for batch in batches[:-1])
-    if count > 20:
-        assert np.concatenate(epochs[0]).tolist() != np.concatenate(epochs[1]).tolist()
-
-
-def test_file_order_is_file_order_and_uses_no_randomness() -> None:
-    random = random_source("generator", 1)
-    before = random_state(random)
-    batches = [batch.tolist() for batch in in_turn("sequential", random, 10, 4, 3)]
-    assert batches == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
-    np.testing.assert_equal(random_state(random), before)
-
-
-@pytest.mark.parametrize(("count", "last"), [(2 * BLOCK_STEPS, 3), (2 * BLOCK_STEPS - 1, 2), (7, 1)])
-def test_an_epoch_in_order_is_cut_into_blocks_that_join_up(count: int, last: int) -> None:
-    steps = steps_per_epoch(3 * count + last - 3, 3)
-    batches = in_turn("sequential", random_source("generator", 1), 3 * count + last - 3, 3, steps)
-    assert len(batches) == steps == count
-    assert len(batches[-1]) == last
-    np.testing.assert_array_equal(np.concatenate(batches), np.arange(3 * count + last - 3))
-
-
-@every_source
-@pytest.mark.parametrize("count", [1, 100, 4096, 50_000])
-@pytest.mark.parametrize("batch_size", [1, 3, 10])
-@pytest.mark.parametrize("steps", [1, 999, 1000, 1001, 2005])
-def test_drawing_in_blocks_is_drawing_batch_by_batch(
-    source: str, count: int, batch_size: int, steps: int
-) -> None:
-    blocks, singles = random_source(source, 420), random_source(source, 420)
-    found = in_turn("replacement", blocks, count, batch_size, steps)
-    expected = [singles.choice(count, batch_size) for _ in range(steps)]
-    np.testing.assert_array_equal(found, expected)
-    np.testing.assert_equal(random_state(blocks), random_state(singles))
-
-
-@every_source
-def test_drawing_with_replacement_draws_everything_alike(source: str) -> None:
-    batches = in_turn("replacement", random_source(source, 1), 10, 100, 1000)
-    counts = np.bincount(np.concatenate(batches), minlength=10)
-    # 100,000 draws: each number 10,000 times, give or take four standard deviations of 95.
-    assert np.abs(counts - 10_000).max() < 380
-
-
-@every_sampler
-@pytest.mark.parametrize("schedule", SCHEDULES)
-def test_the_loop_takes_batches_from_the_sampler_and_rates_from_the_schedule(
-    sampling: str, schedule: str
-) -> None:
-    # The same batches and rates, fed to a loop of one's own.
-    config = toy_config(
-        dtype="float64",
-        schedule={"name": schedule, **({"every_epochs": 1} if schedule == "step" else {})},
-        training__sampling=sampling,
-        training__epochs=2,
-    )
-    chosen_schedule = SCHEDULES[schedule]
-    hyperparameters = {**chosen_schedule.defaults, **config.schedule.hyperparameters()}
-    random = random_source(config.random, config.seed)
-    workspace = Workspace(network_of(config), 4)
-    workspace.parameters[:] = setup.initial_parameters(config, random)
-    losses: list[float] = []
-    for epoch in range(2):
-        for positions in in_turn(sampling, random, 22, 4, 6):
-            rate = chosen_schedule.factor(Moment(epoch, len(losses), 12), hyperparameters)
-            chosen = TRAIN.indices[positions]
-            workspace.inputs[: len(chosen)] = TRAIN.pixels[chosen].astype(np.float32) / np.float32(255)
-            losses.append(workspace.backward(TRAIN.labels[chosen]))
-            workspace.parameters -= config.optimizer.learning_rate * rate * workspace.gradient
-    last = trained(config)[-1]
-    np.testing.assert_allclose(last.step_losses, losses, rtol=1e-12)
-    np.testing.assert_allclose(last.parameters, workspace.parameters, rtol=1e-12)
 
 
 # --- seeds
@@ -514,88 +349,6 @@ def test_a_checkpoint_is_plain_data() -> None:
         assert set().union(*(kinds(each) for each in plain)) <= {int, float, str, np.ndarray}
         assert {type(last.parameters), type(last.step_losses)} == {np.ndarray}
         assert last.step_losses.dtype == np.float64
-
-
-# --- early stopping
-
-
-@pytest.mark.parametrize("monitor", ["valid_loss", "valid_accuracy"])
-@examples
-@given(
-    seed=st.integers(0, 1000),
-    patience=st.integers(1, 4),
-    min_delta=st.sampled_from([0.0, 0.01, 0.1]),
-    rate=st.sampled_from([0.01, 0.5, 3.0]),
-)
-def test_early_stopping_follows_its_rule(
-    monitor: str, seed: int, patience: int, min_delta: float, rate: float
-) -> None:
-    config = toy_config(
-        seed=seed,
-        optimizer__learning_rate=rate,
-        training__epochs=12,
-        training__early_stopping={"monitor": monitor, "patience": patience, "min_delta": min_delta},
-    )
-    found = trained(config)
-    without = trained(with_values(config, {"training.early_stopping.monitor": None}))
-    # The rule, from the history of the whole run.
-    sign = 1 if monitor == "valid_accuracy" else -1
-    values = [sign * row[monitor] for row in without[-1].history]
-    best, last = 0, 12
-    for epoch, value in enumerate(values):
-        if value - values[best] > min_delta:
-            best = epoch
-        elif epoch - best >= patience:
-            last = epoch
-            break
-    assert found[-1].epoch == last
-    assert found[-1].finished
-    assert not any(checkpoint.finished for checkpoint in found[:-1])
-    # Watching does not change what is trained, and the best is what is kept.
-    assert found[-1].history == without[-1].history[: last + 1]
-    assert found[-1].best is not None
-    assert (found[-1].best.epoch, found[-1].best.value) == (best, sign * values[best])
-    np.testing.assert_array_equal(found[-1].result, without[best].parameters)
-    assert best_value(found[-1]) == without[-1].history[best]["valid_accuracy"]
-
-
-def test_training_that_only_does_harm_is_undone() -> None:
-    # The valid images have other labels than they should: the better the training, the worse the loss.
-    mislabelled = Examples(VALID.pixels, (VALID.labels + 1) % 3, VALID.indices)
-    config = toy_config(
-        optimizer__learning_rate=0.5,
-        training__epochs=50,
-        training__early_stopping={"monitor": "valid_loss", "patience": 3, "min_delta": 0.0},
-    )
-    first, *_, last = train(config, TRAIN, {"valid": mislabelled}, UNIT)
-    assert last.epoch == 3
-    assert last.best is not None
-    assert last.best.epoch == 0
-    np.testing.assert_array_equal(last.result, first.parameters)
-    assert last.parameters.tobytes() != first.parameters.tobytes()
-
-
-def test_without_early_stopping_the_latest_parameters_are_kept() -> None:
-    last = trained(toy_config())[-1]
-    assert last.best is None
-    assert last.result is last.parameters
-    assert best_value(last) == last.history[-1]["valid_accuracy"]
-
-
-@pytest.mark.parametrize("monitor", ["valid_loss", "valid_accuracy"])
-def test_early_stopping_needs_valid_images(monitor: str) -> None:
-    # A configuration can promise a valid part that the split of a small data set leaves empty.
-    config = toy_config(training__early_stopping={"monitor": monitor, "patience": 3, "min_delta": 0.0})
-    none = Examples(VALID.pixels, VALID.labels, VALID.indices[:0])
-    for watched in ({"train": TRAIN}, {"valid": none}):
-        with pytest.raises(ConfigError, match=rf"early_stopping\.monitor={monitor}.*no images"):
-            next(train(config, TRAIN, watched, UNIT))
-
-
-def test_there_is_no_best_value_without_valid_images() -> None:
-    *_, last = train(toy_config(), TRAIN, {"train": TRAIN}, UNIT)
-    with pytest.raises(ConfigError, match="valid part has no images"):
-        best_value(last)
 
 
 # --- what cannot have an influence
@@ -781,10 +534,25 @@ def test_an_epoch_allocates_nothing_that_grows_with_network_or_batch(sampling: s
     assert peak < np.getbufsize() * 4 + 40_000
 
 
-@pytest.mark.parametrize("experiment", ["mnist_three_layer", "mnist_relu_squared", "cifar10_two_layer"])
-def test_a_step_allocates_nothing_after_the_first(experiment: str) -> None:
+@pytest.mark.parametrize(
+    "choices",
+    [
+        ("experiment=mnist_three_layer",),
+        ("experiment=mnist_relu_squared",),
+        ("experiment=cifar10_two_layer",),
+        (
+            "model.hidden=[300,200]",
+            "model.batch_normalization=true",
+            "model.dropout=0.3",
+            "model.input_dropout=0.1",
+            "loss.label_smoothing=0.1",
+            "optimizer=adamw",
+        ),
+    ],
+)
+def test_a_step_allocates_nothing_after_the_first(choices: tuple[str, ...]) -> None:
     config = with_values(
-        composed(f"experiment={experiment}"),
+        composed(*choices),
         {
             "training.batch_size": 50,
             "training.sampling": "replacement",
@@ -814,147 +582,6 @@ def test_a_step_allocates_nothing_after_the_first(experiment: str) -> None:
     # Nothing but the positions of the 99 further batches, of 8 bytes each, which are drawn at once, and the
     # images and labels of those that are looked up at once, and of those before them.
     assert hundred - one <= (99 + 4 * LOOKUP_STEPS) * 50 * 8 + 2_000
-
-
-# --- evaluation
-
-
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("count", [1, EVALUATION_ROWS - 1, EVALUATION_ROWS, 2 * EVALUATION_ROWS + 3])
-def test_evaluation_is_the_mean_over_all_images(loss: str, count: int) -> None:
-    config = toy_config(loss__name=loss, dtype="float64", regularizer={"name": "l2", "strength": 5.0})
-    random = np.random.default_rng(count)
-    pixels = random.integers(0, 256, (1500, 6)).astype(np.uint8)
-    part = Examples(pixels, random.integers(0, 3, 1500).astype(np.uint8), random.permutation(1500)[:count])
-    network = network_of(config)
-    parameters = random.standard_normal(network.parameter_count)
-    views = network.views(parameters)
-    a = np.tanh((pixels[part.indices].astype(np.float32) / np.float32(255)) @ views["W1"] + views["b1"])
-    logits = a @ views["W2"] + views["b2"]
-    labels = part.labels[part.indices]
-    evaluator = Evaluator(network, loss, UNIT)
-    # Twice: an evaluator keeps its buffers.
-    for _ in range(2):
-        found = evaluator.evaluate(parameters, part)
-        assert found.loss == pytest.approx(LOSSES[loss].values(logits, labels).mean(), rel=1e-12)
-        assert found.accuracy == (logits.argmax(axis=1) == labels).mean()
-    probabilities = evaluator.probabilities(parameters, part)
-    assert probabilities.dtype == np.float64
-    powers = np.exp(logits)
-    np.testing.assert_allclose(probabilities, powers / powers.sum(axis=1, keepdims=True), rtol=1e-12)
-
-
-def test_evaluation_takes_as_much_memory_for_many_images_as_for_few(tmp_path: Path) -> None:
-    np.save(tmp_path / "pixels.npy", np.ones((20_000, 6), np.uint8))
-    pixels = np.load(tmp_path / "pixels.npy", mmap_mode="r")
-    labels, indices = np.zeros(20_000, np.uint8), np.arange(20_000)
-    config = toy_config()
-    evaluator = Evaluator(network_of(config), "cross_entropy", UNIT)
-    parameters = setup.initial_parameters(config)
-
-    def peak(count: int) -> int:
-        part = Examples(pixels, labels, indices[:count])
-        tracemalloc.start()
-        try:
-            evaluator.evaluate(parameters, part)
-            return tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
-
-    peak(EVALUATION_ROWS)
-    assert peak(20_000) < peak(2 * EVALUATION_ROWS) + 2_000
-
-
-def test_the_history_is_what_evaluation_says_of_each_checkpoint() -> None:
-    config = toy_config(training__epochs=3)
-    for checkpoint in trained(config):
-        parts = {
-            "train": TRAIN,
-            "valid": VALID,
-            "test": Examples(VALID.pixels, VALID.labels, VALID.indices[:0]),
-        }
-        found = evaluate_parts(config, checkpoint.parameters, UNIT, parts)
-        assert list(found) == ["train", "valid"]
-        for name, evaluation in found.items():
-            row = checkpoint.history[-1]
-            assert (row[f"{name}_loss"], row[f"{name}_accuracy"]) == (evaluation.loss, evaluation.accuracy)
-
-
-def test_an_evaluator_refuses_an_unknown_loss() -> None:
-    with pytest.raises(ConfigError, match=r"loss\.name=hinge"):
-        Evaluator(network_of(toy_config()), "hinge", UNIT)
-
-
-# --- names
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("random", "dice"),
-        ("dtype", "float16"),
-        ("model.activation", "step"),
-        ("initializer.name", "ones"),
-        ("loss.name", "hinge"),
-        ("regularizer.name", "l1"),
-        ("optimizer.name", "newton"),
-        ("schedule.name", "warm"),
-        ("training.sampling", "weighted"),
-        ("training.gradient", "forward"),
-    ],
-)
-def test_an_unknown_name_is_found_before_anything_runs(key: str, value: str) -> None:
-    config = with_values(toy_config(), {key: value})
-    last_part = key.removesuffix(".name").rpartition(".")[2]
-    for check in (setup.check_names, check_names):
-        with pytest.raises(ConfigError, match=rf"{last_part}(\.name)?={value}: unknown; one of \w+"):
-            check(config)
-    with pytest.raises(ConfigError, match=f"={value}: unknown"):
-        next(train(config, TRAIN, {}, UNIT))
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("split.name", "folds"),
-        ("preprocess.name", "whiten"),
-        ("runtime.name", "gpu"),
-        ("search.name", "evolution"),
-    ],
-)
-def test_unknown_names_of_what_comes_before_training_are_found_too(key: str, value: str) -> None:
-    config = with_values(toy_config(), {key: value})
-    with pytest.raises(ConfigError, match=rf"{key.replace('.', '[.]')}={value}: unknown; one of \w+"):
-        check_names(config)
-
-
-@pytest.mark.parametrize(
-    ("values", "told"),
-    [
-        ({"optimizer.momentum": 0.9}, r"optimizer\.momentum: the chosen optimizer has no such"),
-        ({"schedule.decay": 0.9}, r"schedule\.decay: the chosen schedule has no such"),
-        (
-            {"schedule.name": "exponential", "schedule.every_epochs": 3},
-            r"schedule\.every_epochs: the chosen schedule",
-        ),
-    ],
-)
-def test_a_hyperparameter_that_the_choice_does_not_have_is_refused(values: dict[str, Any], told: str) -> None:
-    config = with_values(toy_config(), values)
-    with pytest.raises(ConfigError, match=told):
-        setup.check_names(config)
-    with pytest.raises(ConfigError, match=told):
-        next(train(config, TRAIN, {}, UNIT))
-
-
-def test_sound_names_pass() -> None:
-    setup.check_names(toy_config())
-    setup.check_names(toy_config(training__early_stopping={"monitor": "valid_loss"}))
-
-
-def test_numerical_gradients_are_refused_in_single_precision() -> None:
-    with pytest.raises(ConfigError, match=r"training\.gradient=numerical: needs dtype=float64"):
-        toy_config(training__gradient="numerical")
 
 
 # --- from end to end
@@ -999,65 +626,3 @@ def test_a_hidden_layer_solves_what_none_cannot(hidden: list[int], *, solved: bo
     *_, last = train(config, part, {"train": part}, UNIT)
     assert (last.history[-1]["train_accuracy"] == 1) == solved
     assert (last.history[-1]["train_loss"] < 0.05) == solved
-
-
-# --- the published run by numerical gradients, to its author's own digits
-
-PUBLISHED = {
-    0: 2.2359410604331758,
-    1: 2.1760343971680407,
-    2: 2.234318482464327,
-    992: 0.10349291915839776,
-    993: 0.10499616243219019,
-    994: 0.09725474712539708,
-    995: 0.0498439587858408,
-    996: 0.0773463562908289,
-    997: 0.16144745019785683,
-    998: 0.0334531657318317,
-    999: 0.1161840789493219,
-}
-
-needs_official_mnist = pytest.mark.skipif(
-    not OFFICIAL_MNIST.is_dir(), reason="needs the official MNIST files in ../shared/data/mnist"
-)
-
-
-@cache
-def official_labels_and_pixels() -> tuple[Integers, Integers, Pixels]:
-    """Training labels, test labels, training pixels as rows."""
-    train_labels, test_labels, images = (
-        idx.read(OFFICIAL_MNIST / name)
-        for name in (
-            "train-labels-idx1-ubyte.gz",
-            "t10k-labels-idx1-ubyte.gz",
-            "train-images-idx3-ubyte.gz",
-        )
-    )
-    return train_labels, test_labels, images.reshape(len(images), -1).astype(np.uint8, copy=False)
-
-
-def published_run(steps: int) -> Floats:
-    config = with_values(composed("experiment=mnist_numerical", "source=official"), {"training.steps": steps})
-    train_labels, test_labels, pixels = official_labels_and_pixels()
-    split = splitting.split(
-        config.split, train_labels, test_labels, random_source(config.random, config.seed, 1)
-    )
-    statistics = preprocessing.learn(config.preprocess.name, pixels, split.train, 1)
-    *_, last = train(config, Examples(pixels, train_labels, split.train), {}, statistics)
-    return last.step_losses
-
-
-@pytest.mark.real_data
-@needs_official_mnist
-def test_the_first_published_losses_to_nine_digits() -> None:
-    losses = published_run(3)
-    assert losses.tolist() == pytest.approx([PUBLISHED[step] for step in range(3)], rel=1e-9)
-
-
-@pytest.mark.real_data
-@pytest.mark.slow
-@needs_official_mnist
-def test_all_published_losses_to_nine_digits() -> None:
-    assert composed("experiment=mnist_numerical", "source=official").training.steps == 1000
-    losses = published_run(1000)
-    assert {step: losses[step] for step in PUBLISHED} == pytest.approx(PUBLISHED, rel=1e-9)
