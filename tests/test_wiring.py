@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dvc.utils.serialize import load_yaml
@@ -20,6 +21,7 @@ from pipeline.data.standins import DRAWINGS
 from pipeline.nn import sampling
 from pipeline.nn.activations import ACTIVATIONS
 from pipeline.nn.arrays import RANDOM_SOURCES
+from pipeline.nn.augmentation import AUGMENTATIONS
 from pipeline.nn.gradients import GRADIENTS
 from pipeline.nn.initializers import INITIALIZERS
 from pipeline.nn.losses import LOSSES
@@ -49,6 +51,7 @@ def options(group: str) -> set[str]:
     ("group", "registry"),
     [
         ("preprocess", PREPROCESSORS),
+        ("augment", AUGMENTATIONS),
         ("initializer", INITIALIZERS),
         ("loss", LOSSES),
         ("regularizer", REGULARIZERS),
@@ -64,10 +67,10 @@ def test_a_choice_has_one_file_for_every_name_in_its_registry(group: str, regist
         assert OmegaConf.load(CONF / group / f"{name}.yaml")["name"] == name
 
 
-@pytest.mark.parametrize("group", ["optimizer", "schedule"])
+@pytest.mark.parametrize("group", ["optimizer", "schedule", "augment"])
 def test_the_hyperparameters_in_conf_are_those_of_the_registry(group: str) -> None:
-    registry = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}[group]
-    for name, entry in registry.items():
+    registry: dict[str, Any] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "augment": AUGMENTATIONS}
+    for name, entry in registry[group].items():
         given = OmegaConf.to_container(OmegaConf.load(CONF / group / f"{name}.yaml"))
         settings = {key: value for key, value in given.items() if key not in {"name", "learning_rate"}}
         assert settings == dict(entry.defaults)

@@ -9,7 +9,7 @@ import itertools
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Annotated, Final, Literal
 
 from pipeline.config.checks import (
@@ -156,9 +156,49 @@ class Split:
 
 @dataclass(frozen=True)
 class Preprocess:
-    """A key of `pipeline.nn.preprocessing.PREPROCESSORS`."""
+    """A key of `pipeline.nn.preprocessing.PREPROCESSORS`, and settings it may have.
+
+    Attributes:
+        name: the key.
+        components: how many principal components an image is projected on.
+        epsilon: what is added to their variances before they are divided by the roots.
+    """
 
     name: str
+    components: CountOrNull | None = None
+    epsilon: Positive | None = None
+
+
+@dataclass(frozen=True)
+class Augment:
+    """A key of `pipeline.nn.augmentation.AUGMENTATIONS`, and settings it may have.
+
+    Attributes:
+        name: the key.
+        rotation_degrees: the largest angle either way.
+        scale: the largest natural logarithm of a factor, either way.
+        shear: the largest shift of a row, either way, for each row that it is from the middle.
+        shift_pixels: the largest shift either way, down and across.
+        elastic_pixels: standard deviation of each pixel's own shift, down and across.
+        elastic_sigma_pixels: standard deviation of the Gaussians that smooth those shifts.
+        elastic_grid: points of the grid that they are drawn at, down and across.
+        flip_share: share of images that are mirrored, left to right.
+    """
+
+    name: str = "none"
+    rotation_degrees: NotNegative | None = None
+    scale: NotNegative | None = None
+    shear: NotNegative | None = None
+    shift_pixels: NotNegative | None = None
+    elastic_pixels: NotNegative | None = None
+    elastic_sigma_pixels: Positive | None = None
+    elastic_grid: Annotated[int, Allowed(range(1, 65).__contains__, "1 to 64")] | None = None
+    flip_share: Annotated[float, Allowed(lambda value: 0 <= value <= 1, "0 <= share <= 1")] | None = None
+
+    def settings(self) -> dict[str, float]:
+        """Those given."""
+        found = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "name"}
+        return {key: value for key, value in found.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -333,6 +373,7 @@ class Config:
     search: Search
     runtime: Runtime
     published: Published = Published()
+    augment: Augment = Augment()
 
     def __post_init__(self) -> None:
         self.dataset.source(self.source)
@@ -354,6 +395,13 @@ class Config:
             self._check_rows_are_apart()
         if self.dtype == "float32":
             self._check_float32()
+        components, features = self.preprocess.components, self.dataset.features
+        require(
+            components is None or components <= features,
+            "preprocess.components",
+            components,
+            f"at most {features:,}, as many as an image has numbers",
+        )
         parameters = sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(self.sizes))
         require(parameters < TOO_MANY, "model.hidden", self.model.hidden, "fewer than 2**31 parameters")
 
@@ -372,13 +420,15 @@ class Config:
             ("regularizer.strength", self.regularizer.strength),
             ("optimizer.learning_rate", self.optimizer.learning_rate),
             ("optimizer.epsilon", self.optimizer.epsilon),
+            ("preprocess.epsilon", self.preprocess.epsilon),
         ):
             require(not value or low <= value <= high, key, value, expected)
 
     @property
     def sizes(self) -> tuple[int, ...]:
         """Units per layer, inputs and classes included."""
-        return (self.dataset.features, *self.model.hidden, len(self.classes))
+        inputs = self.preprocess.components or self.dataset.features
+        return (inputs, *self.model.hidden, len(self.classes))
 
     @property
     def title(self) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from pipeline.config.schema import Config
 from pipeline.core.errors import ConfigError, DivergenceError
 from pipeline.nn.arrays import Floats, Integers, random_source, random_state, set_random_state
+from pipeline.nn.augmentation import augmentation_of
 from pipeline.nn.evaluation import Evaluator
 from pipeline.nn.examples import Examples
 from pipeline.nn.gradients import GRADIENTS
@@ -111,7 +112,13 @@ class _Run:
         self.random = random_source(config.random, config.seed)
         large = is_large(config)
         self.team = Team(threads if large else 1)
-        self.loader = Loader(statistics, network.dtype, settings.batch_size, network.sizes[0])
+        self.loader = Loader(
+            statistics,
+            network.dtype,
+            settings.batch_size,
+            network.sizes[0],
+            augmentation_of(config, settings.batch_size),
+        )
         self.workspace = Workspace(
             network,
             settings.batch_size,
@@ -169,7 +176,7 @@ class _Run:
         blocks = SAMPLERS[settings.sampling](self.random, len(examples), settings.batch_size, count)
         # A run that diverges ends below, with an explanation; NumPy's warnings would only repeat it.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            for labels in self._load_batches(blocks):
+            for labels in self._load_batches(blocks, step + 1):
                 rate = self.learning_rate(epoch, step)
                 step += 1
                 if self.drops_out:
@@ -201,19 +208,19 @@ class _Run:
     def _update_part(self, part: Part, rate: float) -> None:
         self.optimizer.update(*part, rate, self.optimizer_settings)
 
-    def _load_batches(self, blocks: Iterator[Integers]) -> Iterator[Integers]:
-        """Labels of each batch, whose images are the inputs then."""
+    def _load_batches(self, blocks: Iterator[Integers], first_step: int) -> Iterator[Integers]:
+        """Labels of each batch, whose images are the inputs then; step numbers count from 1."""
         workspace, load, pixels = self.workspace, self.loader.load, self.examples.pixels
-        batches = self._batches(blocks)
+        batches = enumerate(self._batches(blocks), first_step)
         if self.team.threads == 1:
-            for chosen, labels in batches:
-                load(pixels, chosen, workspace.inputs)
+            for step, (chosen, labels) in batches:
+                load(pixels, chosen, workspace.inputs, step)
                 yield labels
             return
         # The next batch is loaded meanwhile. On one thread a second buffer would only crowd the cache.
         ready = None
-        for chosen, labels in batches:
-            task = self.team.start(partial(load, pixels, chosen, workspace.spare))
+        for step, (chosen, labels) in batches:
+            task = self.team.start(partial(load, pixels, chosen, workspace.spare, step))
             if ready is not None:
                 yield ready
             task.finish()

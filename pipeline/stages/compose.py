@@ -11,7 +11,8 @@ from pipeline.core.registry import check_name
 from pipeline.data.datasets import check_roles
 from pipeline.data.splitting import SPLITTERS
 from pipeline.nn import memory, setup
-from pipeline.nn.preprocessing import PREPROCESSORS
+from pipeline.nn.augmentation import augmentation_of
+from pipeline.nn.preprocessing import check_settings
 from pipeline.search import strategies
 from pipeline.stages.shared.context import Context
 
@@ -47,10 +48,11 @@ def check_names(config: Config) -> None:
     check_roles(config.dataset.format, config.dataset.source(config.source).files)
     for key, name, registry in (
         ("split.name", config.split.name, SPLITTERS),
-        ("preprocess.name", config.preprocess.name, PREPROCESSORS),
         ("runtime.name", config.runtime.name, runtime.TIERS),
     ):
         check_name(registry, key, name)
+    check_settings(config.preprocess)
     for each in strategies.foreseen(config):
         setup.check_names(each)
+        augmentation_of(each, rows=1)
         memory.check(each)

@@ -22,6 +22,7 @@ from pipeline.report.plots import confusion, curves, gallery, searches, style, w
 from pipeline.report.plots.page import missing_glyphs
 from pipeline.search import strategies, table
 from pipeline.stages.shared.context import ExperimentContext
+from pipeline.stages.shared.parts import read_split
 from pipeline.stages.shared.trained import read_trials, trained_config, trained_parameters
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def inputs(context: ExperimentContext) -> list[Path]:
     results = context.results
     return [
         context.parsed,
+        results.split,
         results.parameters,
         results.history,
         results.steps,
@@ -79,6 +81,7 @@ def _figures(context: ExperimentContext) -> Iterator[tuple[str, "Figure"]]:
     steps = contracts.numbers(read_csv(results.steps), contracts.STEPS, results.steps, remedy)
     trained = trained_config(config, results)
     parameters = trained_parameters(trained, results)
+    projection = read_split(results.split, config, (None, None)).get("projection")
     arrays, tested = _read_probabilities(context)
     tried = read_trials(config, results) if strategies.is_search(config.search) else []
     yield "training_curves", curves.training_curves(columns, title=title, subtitle=subtitle)
@@ -91,22 +94,24 @@ def _figures(context: ExperimentContext) -> Iterator[tuple[str, "Figure"]]:
             subtitle=subtitle,
         ),
     )
-    yield "first_layer_weights", _weights(trained, parameters, title, subtitle)
+    yield "first_layer_weights", _weights(trained, parameters, projection, title, subtitle)
     yield from _test_figures(config, arrays, tested.images)
     if tried:
         yield from _search_figures(config, tried, title, subtitle)
 
 
-def _weights(trained: Config, parameters: Floats, title: str, subtitle: str) -> "Figure":
+def _weights(
+    trained: Config, parameters: Floats, projection: Floats | None, title: str, subtitle: str
+) -> "Figure":
+    """The first layer's weights, as they act on pixels where the network sees a projection of these."""
     height, width, channels = trained.dataset.image_shape
     network = network_of(trained)
-    before = network.views(initial_parameters(trained))
+    after, before = (
+        weight if projection is None else projection @ weight
+        for weight in (network.views(flat)["W1"] for flat in (parameters, initial_parameters(trained)))
+    )
     return weights.first_layer_weights(
-        network.views(parameters)["W1"],
-        (height, width, channels),
-        title=title,
-        subtitle=subtitle,
-        before=before["W1"],
+        after, (height, width, channels), title=title, subtitle=subtitle, before=before
     )
 
 

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from pipeline.core.errors import ConfigError
 from pipeline.core.files import images
 from pipeline.core.files.arrays import write_arrays
@@ -24,7 +22,7 @@ def inputs(context: ExperimentContext) -> list[Path]:
 
 
 def run(context: ExperimentContext) -> None:
-    """Write split.npz: the index arrays train, valid and test, the divisor, and any mean and deviation.
+    """Write split.npz: the index arrays train, valid and test, and what the preprocessing learnt.
 
     Raises:
         ConfigError: the split does not fit the data set.
@@ -39,15 +37,13 @@ def run(context: ExperimentContext) -> None:
     random = random_source(config.random, config.seed, _STREAM)
     chosen = splitting.split(config.split, train.labels, test.labels, random)
     statistics = preprocessing.learn(
-        config.preprocess.name, flat_pixels(train.images), chosen.train, config.dataset.image_shape[-1]
+        config.preprocess, flat_pixels(train.images), chosen.train, config.dataset.image_shape[-1]
     )
-    learnt = {"mean": statistics.mean, "deviation": statistics.deviation}
     write_arrays(
         context.results.split,
         train=chosen.train,
         valid=chosen.valid,
         test=chosen.test,
-        divisor=np.array(statistics.divisor),
-        **{name: array for name, array in learnt.items() if array is not None},
+        **statistics.arrays(),
     )
     say(f"{len(chosen.train):,} train, {len(chosen.valid):,} valid and {len(chosen.test):,} test images")

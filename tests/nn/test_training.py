@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config.build import with_values
-from pipeline.config.schema import Config
+from pipeline.config.schema import Config, Preprocess
 from pipeline.core.errors import DivergenceError
 from pipeline.nn import preprocessing, setup, training
 from pipeline.nn.arrays import (
@@ -266,7 +266,7 @@ def test_two_threads_give_the_bits_of_one(sampling: str, optimizer: str) -> None
     random = np.random.default_rng(1)
     pixels = random.integers(0, 256, (700, 784), dtype=np.uint8)
     part = Examples(pixels, random.integers(0, 10, 700), np.arange(700))
-    statistics = preprocessing.learn("standardize", pixels, part.indices, 1)
+    statistics = preprocessing.learn(Preprocess("standardize"), pixels, part.indices, 1)
     runs = []
     for threads in (1, 2):
         *_, last = train(config, part, {"train": part}, statistics, threads=threads)
@@ -394,7 +394,7 @@ def test_the_history_has_what_is_watched() -> None:
 @every_sampler
 def test_nothing_that_is_passed_in_is_changed(sampling: str) -> None:
     train_part, valid_part = toy_parts()
-    statistics = preprocessing.learn("standardize", train_part.pixels, train_part.indices, 1)
+    statistics = preprocessing.learn(Preprocess("standardize"), train_part.pixels, train_part.indices, 1)
     learnt = [array for array in (statistics.mean, statistics.deviation) if array is not None]
     arrays = [train_part.pixels, train_part.labels, train_part.indices, valid_part.indices, *learnt]
     kept = [array.copy() for array in arrays]
@@ -563,7 +563,7 @@ def test_a_step_allocates_nothing_after_the_first(choices: tuple[str, ...]) -> N
     random = np.random.default_rng(1)
     pixels = random.integers(0, 256, (1000, config.sizes[0]), dtype=np.uint8)
     part = Examples(pixels, random.integers(0, 10, 1000), np.arange(1000))
-    statistics = preprocessing.learn(config.preprocess.name, pixels, part.indices, 1)
+    statistics = preprocessing.learn(config.preprocess, pixels, part.indices, 1)
     run = training._Run(config, {}, part, statistics)
 
     def traced(first: int, count: int) -> tuple[int, int]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.commands.shared.terminal import shown_path
 from pipeline.config.compose import read_config, read_dataset
-from pipeline.config.schema import Config, Dataset
+from pipeline.config.schema import Config, Dataset, Preprocess
 from pipeline.core.errors import FormatError, PipelineError, UsageError
 from pipeline.core.files.images import LabelledImages, Part, load
 from pipeline.core.files.parameters import read_parameters
@@ -27,7 +27,7 @@ from pipeline.nn.preprocessing import PREPROCESSORS, Statistics, learn
 from pipeline.stages.shared.parts import flat_pixels, read_split
 from pipeline.stages.shared.trained import trained_config
 
-_NEEDS_NO_DATA: Final = frozenset({"none", "unit"})
+_NEEDS_NO_DATA: Final = frozenset({"none", "unit", "contrast"})
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,8 @@ def choose_data(layout: Layout, pickles: Sequence[Pickle], dataset: str | None, 
     data.dataset.source(source)
     for pickled in pickles:
         inputs, classes = pickled.sizes[0], pickled.sizes[-1]
-        if (inputs, classes) != (data.dataset.features, len(data.classes)):
+        components = None if pickled.config is None else pickled.config.preprocess.components
+        if (inputs, classes) != (components or data.dataset.features, len(data.classes)):
             shape = " × ".join(map(str, data.image_shape))
             raise FormatError(
                 f"{pickled.path}: {inputs:,} inputs and {classes:,} classes do not fit {dataset}, whose"
@@ -234,6 +235,11 @@ def prepare(pickled: Pickle, data: Data, activation: str | None, preprocess: str
     dtype = str(np.result_type(*pickled.parameters.values()))
     network = Network(pickled.sizes, activation or "identity", dtype)
     name, statistics = _statistics(pickled, data, preprocess)
+    if (found := statistics.inputs(data.dataset.features)) != network.sizes[0]:
+        raise UsageError(
+            f"--preprocess {name}: gives {found:,} numbers of an image, and {pickled.path} expects"
+            f" {network.sizes[0]:,}"
+        )
     return Model(
         pickled.path,
         network,
@@ -245,20 +251,21 @@ def prepare(pickled: Pickle, data: Data, activation: str | None, preprocess: str
 
 
 def _statistics(pickled: Pickle, data: Data, preprocess: str | None) -> tuple[str, Statistics]:
-    own = None if pickled.config is None else pickled.config.preprocess.name
+    config = pickled.config
+    own = None if config is None else config.preprocess.name
     name = preprocess or own or "unit"
     check_name(PREPROCESSORS, "--preprocess", name)
     split = Results(pickled.path.absolute().parent).split
-    if name == own and split.is_file():
-        arrays = read_split(split, data.dataset.features, (None, None))
-        return name, Statistics(float(arrays["divisor"]), arrays.get("mean"), arrays.get("deviation"))
+    if config is not None and name == own and split.is_file():
+        return name, Statistics.from_arrays(read_split(split, config, (None, None)))
     if name not in _NEEDS_NO_DATA and preprocess is None:
         raise PipelineError(
             f"{pickled.path}: its inputs are preprocessed by {name}, and split.npz, which holds what that"
             f" learnt, is not beside it.\nPut it there, or learn it anew from all train images:"
             f" --preprocess {name}"
         )
+    settings = config.preprocess if config is not None and name == own else Preprocess(name)
     if name in _NEEDS_NO_DATA:
-        return name, learn(name, np.zeros((1, 1), np.uint8), np.zeros(1, np.int64), 1)
+        return name, learn(settings, np.zeros((1, 1), np.uint8), np.zeros(1, np.int64), 1)
     pixels = flat_pixels(data.images("train").images)
-    return name, learn(name, pixels, np.arange(len(pixels)), data.image_shape[2])
+    return name, learn(settings, pixels, np.arange(len(pixels)), data.image_shape[2])

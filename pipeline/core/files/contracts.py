@@ -59,13 +59,16 @@ def parsed_rules(image_shape: Sequence[int] | None, classes: int | None) -> dict
     }
 
 
-def split_rules(train_count: int | None, test_count: int | None, features: int) -> dict[str, Rule]:
-    """split.npz: different images of the parsed parts, and what divides and shifts their pixels.
+def split_rules(
+    train_count: int | None, test_count: int | None, features: int, inputs: int
+) -> dict[str, Rule]:
+    """split.npz: different images of the parsed parts, and what becomes of their pixels.
 
     Args:
         train_count: images of the training set; None where it is not at hand.
         test_count: of the test set, likewise.
         features: numbers of an image.
+        inputs: numbers that a network sees of it.
     """
     last_train, last_test = (None if count is None else count - 1 for count in (train_count, test_count))
     return {
@@ -75,6 +78,8 @@ def split_rules(train_count: int | None, test_count: int | None, features: int) 
         "divisor": Rule("f", (), _POSITIVE, _LARGEST),
         "mean": Rule("f", (features,), -_LARGEST, _LARGEST, optional=True),
         "deviation": Rule("f", (features,), _POSITIVE, _LARGEST, optional=True),
+        "contrast": Rule("f", (), _POSITIVE, _LARGEST, optional=True),
+        "projection": Rule("f", (features, inputs), -_LARGEST, _LARGEST, optional=inputs == features),
     }
 
 

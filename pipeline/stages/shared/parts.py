@@ -35,12 +35,12 @@ def flat_pixels(images: Pixels) -> Pixels:
     return images.reshape(len(images), -1)
 
 
-def read_split(path: Path, features: int, counts: tuple[int | None, int | None]) -> dict[str, Array]:
+def read_split(path: Path, config: Config, counts: tuple[int | None, int | None]) -> dict[str, Array]:
     """The arrays of a split.npz.
 
     Args:
         path: the file, in its experiment's folder.
-        features: numbers of an image.
+        config: the experiment's.
         counts: images of the training and of the test set; None where they are not at hand.
 
     Raises:
@@ -48,7 +48,9 @@ def read_split(path: Path, features: int, counts: tuple[int | None, int | None])
     """
     arrays = read_arrays(path)
     remedy = f"make it again: dvc repro --force --single-item split@{path.parent.name}"
-    contracts.check(arrays, contracts.split_rules(*counts, features), path, remedy)
+    contracts.check(
+        arrays, contracts.split_rules(*counts, config.dataset.features, config.sizes[0]), path, remedy
+    )
     return arrays
 
 
@@ -62,10 +64,10 @@ def load_parts(parsed: Path, results: Results, config: Config) -> Parts:
     shape, classes = config.dataset.image_shape, len(config.classes)
     train, test = (images.load(parsed, part, shape, classes) for part in ("train", "test"))
     pixels = {"train": flat_pixels(train.images), "test": flat_pixels(test.images)}
-    arrays = read_split(results.split, config.dataset.features, (len(train), len(test)))
+    arrays = read_split(results.split, config, (len(train), len(test)))
     return Parts(
         train=Examples(pixels["train"], train.labels, arrays["train"]),
         valid=Examples(pixels["train"], train.labels, arrays["valid"]),
         test=Examples(pixels["test"], test.labels, arrays["test"]),
-        statistics=Statistics(float(arrays["divisor"]), arrays.get("mean"), arrays.get("deviation")),
+        statistics=Statistics.from_arrays(arrays),
     )
