@@ -42,6 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--picture", type=Path, metavar="FILE.png", help="draw these images with their classes into FILE.png"
     )
+    parser.add_argument(
+        "--augment",
+        nargs="+",
+        metavar=("NAME", "KEY=VALUE"),
+        help="draw what training would make of each image beside it: a name from conf/augment/, and settings",
+    )
 
 
 def run(layout: Layout, options: argparse.Namespace) -> None:
@@ -59,6 +65,8 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
     from pipeline.config.compose import read_dataset
 
     check_picture(options.picture)
+    if options.augment is not None and options.picture is None:
+        raise UsageError("--augment: say where to draw it, with --picture FILE.png")
     dataset = read_dataset(layout.conf, options.dataset)
     source = options.source or read_source(layout)
     dataset.source(source)
@@ -79,7 +87,7 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
         for line in _image_lines(chosen, labels, data.classes):
             write(line)
     if options.picture is not None:
-        _draw(options.picture, data, options.part, part, chosen)
+        _draw(options.picture, data, options.part, part, chosen, options.augment)
         write()
         write(f"{options.picture}: {_describe_places(chosen)}")
 
@@ -166,17 +174,28 @@ def _describe_places(chosen: Sequence[int]) -> str:
     return f"{len(chosen)} images"
 
 
-def _draw(path: Path, data: "Data", name: str, part: "LabelledImages", chosen: Sequence[int]) -> None:
+def _draw(
+    path: Path,
+    data: "Data",
+    name: str,
+    part: "LabelledImages",
+    chosen: Sequence[int],
+    augment: Sequence[str] | None,
+) -> None:
+    from pipeline.commands.shared.augmented import add_augmented
     from pipeline.core.files.atomic import write_bytes
     from pipeline.report.plots import gallery, style
     from pipeline.stages.plot import say_missing_glyphs
 
     say_missing_glyphs(data.classes)
+    images, note = part.images[chosen], ""
+    if augment is not None:
+        images, note = add_augmented(images, data, augment), f", augmented: {' '.join(augment)}"
     figure = gallery.contact_sheet(
-        part.images[chosen],
+        images,
         part.labels[chosen],
         data.classes,
         title=data.title,
-        subtitle=f"{name} part, {_describe_places(chosen)}",
+        subtitle=f"{name} part, {_describe_places(chosen)}{note}",
     )
     write_bytes(path, style.to_png(figure))

@@ -163,3 +163,57 @@ def test_a_damaged_data_set_is_told(parsed: Layout, cli: Run) -> None:
     ended = cli(*SHOW)
     assert (ended.code, ended.out) == (1, "")
     assert "images.npy" in ended.err
+
+
+def test_an_augmentation_is_drawn_beside_each_image(
+    parsed: Layout, cli: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[Any, dict[str, Any]]] = []
+    whole = gallery.contact_sheet
+
+    def keep(images: Any, *rest: Any, **named: Any) -> Any:  # noqa: ANN401  (as it is drawn)
+        drawn.append((images, named))
+        return whole(images, *rest, **named)
+
+    monkeypatch.setattr(gallery, "contact_sheet", keep)
+    ended = cli(
+        *SHOW,
+        "--source",
+        "bundled",
+        "--index",
+        "3",
+        "5",
+        "--picture",
+        "out.png",
+        "--augment",
+        "objects",
+        "flip_share=0",
+    )
+    assert (ended.code, ended.err) == (0, "")
+    ((images, named),) = drawn
+    assert images.shape == (2, 28, 8 * 28, 1)
+    assert "augmented: objects flip_share=0" in named["subtitle"]
+    originals = np.load(parsed.parsed("bundled", "tiny") / "train" / "images.npy")[[3, 5]]
+    np.testing.assert_array_equal(images[:, :, :28], originals)
+    strips = [images[:, :, start : start + 28] for start in range(28, 8 * 28, 28)]
+    assert all(strip.any() for strip in strips)
+    assert len({strip.tobytes() for strip in strips}) > 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--augment", "digits"), "--augment: say where to draw it, with --picture FILE.png"),
+        (("--picture", "out.png", "--augment", "none"), "--augment none: leaves the images as they are"),
+        (("--picture", "out.png", "--augment", "cutout"), "cutout"),
+        (("--picture", "out.png", "--augment", "digits", "zoom=1"), "augment.zoom"),
+    ],
+)
+def test_an_augmentation_that_cannot_be_drawn_is_told(
+    parsed: Layout, cli: Run, arguments: tuple[str, ...], message: str
+) -> None:
+    ended = cli(*SHOW, "--source", "bundled", *arguments)
+    assert ended.code != 0
+    assert message in ended.err
+    assert ended.err.count("\n") <= 2
+    assert not (parsed.root / "out.png").exists()
