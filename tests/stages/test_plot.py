@@ -1,5 +1,6 @@
 """plot: which pictures there are, what they are called, and what they say they show."""
 
+import json
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -9,12 +10,14 @@ import pytest
 from matplotlib.text import Text
 
 from pipeline.config.build import with_values
-from pipeline.config.compose import read_config
+from pipeline.config.compose import read_config, to_yaml
 from pipeline.config.schema import Config
 from pipeline.core.files.arrays import read_arrays, write_arrays
+from pipeline.core.files.atomic import write_text
+from pipeline.core.files.parameters import read_parameters
 from pipeline.core.files.tables import read_csv
 from pipeline.core.paths import Layout
-from pipeline.report.plots import gallery, searches
+from pipeline.report.plots import gallery, searches, weights
 from pipeline.stages import evaluate, plot, split
 from pipeline.stages.shared.context import ExperimentContext
 from pipeline.stages.train import stage as train
@@ -84,6 +87,52 @@ def test_a_search_has_a_picture_of_its_own(
     assert drawn["axes"] == {"model.hidden": ["4", "8"], "optimizer.learning_rate": ["0.001", "0.3"]}
     accuracies = [float(row["valid_accuracy"]) for row in read_csv(composed.results("tiny_grid").trials)]
     np.testing.assert_array_equal(drawn["scores"], np.reshape(accuracies, (2, 2)))
+
+
+def test_weights_on_principal_components_are_drawn_as_they_act_on_pixels(
+    composed: Layout, configs: dict[str, Config], monkeypatch: pytest.MonkeyPatch, cli: Run
+) -> None:
+    config = with_values(
+        configs["tiny"],
+        {
+            "preprocess.name": "pca",
+            "preprocess.components": 9,
+            "preprocess.epsilon": 1.0,
+            "augment.name": "digits",
+        },
+    )
+    results = composed.results("tiny")
+    write_text(results.config, to_yaml(config))
+    run(composed, config)
+    drawn: list[Any] = []
+    monkeypatch.setattr(
+        weights, "first_layer_weights", lambda after, *_, **named: drawn.append((after, named))
+    )
+    assert sorted(figures(composed)) == PICTURES
+    ((after, named),) = drawn
+    trained = read_parameters(results.parameters)["W1"]
+    assert trained.shape == (9, 8)
+    arrays = read_arrays(results.split)
+    np.testing.assert_array_equal(after, arrays["projection"] @ trained)
+    assert named["before"].shape == after.shape == (784, 8)
+    # What a hidden unit is given is what the picture shows, laid over the image.
+    pixels = composed.parsed("bundled", "tiny") / "test" / "images.npy"
+    image = np.load(pixels).reshape(-1, 784)[:1].astype(float)
+    image -= image.mean()
+    image /= np.sqrt(np.square(image).mean() + arrays["contrast"])
+    inputs = (image - arrays["mean"]) @ arrays["projection"]
+    np.testing.assert_allclose((image - arrays["mean"]) @ after, inputs @ trained, rtol=1e-4, atol=1e-4)
+    # The other commands take it as they take any.
+    ended = cli("predict", "--experiment", "tiny", "--index", "0", "1", "--json")
+    assert (ended.code, ended.err) == (0, "")
+    rows = read_csv(results.predictions)[:2]
+    for entry, row in zip(json.loads(ended.out)["images"], rows, strict=True):
+        assert entry["predicted"] == row["predicted"]
+        assert max(entry["probabilities"].values()) == pytest.approx(float(row["probability"]), rel=1e-5)
+    ended = cli("predict", "--experiment", "tiny", "--index", "0", "--preprocess", "unit")
+    assert (ended.code, ended.out) == (2, "")
+    assert "--preprocess unit: gives 784 numbers of an image, and " in ended.err
+    assert "parameters.pkl expects 9\n" in ended.err
 
 
 def test_without_a_valid_part(parsed: Layout, configs: dict[str, Config]) -> None:

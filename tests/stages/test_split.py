@@ -88,6 +88,23 @@ def test_standardizing_learns_from_the_train_part(parsed: Layout, run: Run) -> N
     assert set(arrays) == {"train", "valid", "test", "divisor", "mean", "deviation"}
 
 
+@pytest.mark.parametrize(("name", "components"), [("pca", 7), ("zca", None)])
+def test_principal_components_are_learnt_from_the_train_part(
+    parsed: Layout, run: Run, name: str, components: int | None
+) -> None:
+    changes = {"preprocess.name": name, "preprocess.components": components, "preprocess.epsilon": 0.5}
+    arrays = run({**changes, "split.train_count": 50})
+    assert set(arrays) == {"train", "valid", "test", "divisor", "mean", "contrast", "projection"}
+    assert (arrays["projection"].shape, arrays["projection"].dtype) == ((784, components or 784), np.float32)
+    pixels = load(parsed.parsed("bundled", "tiny"), "train").images[:50].reshape(50, -1).astype(np.float64)
+    rows = pixels - pixels.mean(axis=1, keepdims=True)
+    rows /= np.sqrt(np.square(rows).mean(axis=1, keepdims=True) + arrays["contrast"])
+    np.testing.assert_allclose(arrays["mean"], rows.mean(axis=0), atol=1e-12)
+    variances = np.square((rows - arrays["mean"]) @ arrays["projection"]).mean(axis=0)
+    assert (variances < 1).all()
+    assert name == "zca" or (np.diff(variances) < 1e-6).all()
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
