@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run remote verify test test-service test-all coverage benchmark lint format lock clean
+.PHONY: help setup setup-dev run records remote verify test test-service test-all coverage benchmark lint format lock clean
 
 help: ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,11 @@ run: $(READY) ## run every experiment (ONLY="NAME …" for some, SOURCE=official
 	@echo "  dvc exp run -S '++experiments.mnist_two_layer.optimizer.learning_rate=0.2' && dvc metrics diff"
 	@echo "  pipeline train experiment=mnist_two_layer optimizer=adam"
 	@echo "  make run SOURCE=official"
+
+records: $(READY) ## train the best networks on downloaded data, an hour or two (ONLY="NAME …" for some; see docs/records.md)
+	@cd records && pipeline repro --jobs 1 $(ONLY)
+	@echo
+	@cd records && dvc metrics show $(ONLY:%=outputs/%/metrics.json)
 
 remote: $(READY) ## keep DVC's outputs at URL too (a folder, s3://bucket/folder); each is checked when pulled
 	@test -n "$(URL)" || { echo "where to? make remote URL=/media/storage, or URL=s3://bucket/folder" >&2; exit 1; }

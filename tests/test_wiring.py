@@ -1,6 +1,8 @@
 """The registries, conf/, params.yaml and dvc.yaml against each other."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from pipeline.config.build import with_values
 from pipeline.config.checks import NAME
 from pipeline.config.compose import compose, read_dataset, read_params, to_yaml
 from pipeline.core import runtime
-from pipeline.core.paths import Layout
+from pipeline.core.paths import Layout, find_root
 from pipeline.data.datasets import FORMATS, ROLES
 from pipeline.data.splitting import SPLITTERS
 from pipeline.data.standins import DRAWINGS
@@ -35,6 +37,7 @@ from pipeline.stages.compose import check_names
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
 PARAMS = read_params(ROOT / "params.yaml")
+RECORDS = read_params(ROOT / "records" / "params.yaml")
 STAGES = OmegaConf.to_container(OmegaConf.load(ROOT / "dvc.yaml"), resolve=False)["stages"]
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 DATASETS = sorted(path.stem for path in (CONF / "dataset").glob("*.yaml"))
@@ -77,11 +80,11 @@ def test_the_hyperparameters_in_conf_are_those_of_the_registry(group: str) -> No
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
-@pytest.mark.parametrize("source", ["bundled", "official"])
-def test_every_experiment_composes_and_names_itself(experiment: str, source: str) -> None:
-    config = compose(CONF, [f"experiment={experiment}", f"source={source}"])
-    assert config.name == experiment
-    check_names(config)
+def test_every_experiment_composes_and_names_itself(experiment: str) -> None:
+    for source in compose(CONF, [f"experiment={experiment}"]).dataset.sources:
+        config = compose(CONF, [f"experiment={experiment}", f"source={source}"])
+        assert config.name == experiment
+        check_names(config)
 
 
 @pytest.mark.parametrize(
@@ -121,15 +124,46 @@ def test_every_name_in_the_code_can_be_reached_from_a_configuration() -> None:
 
 
 def test_params_lists_what_conf_defines() -> None:
-    assert set(PARAMS.experiments) == set(EXPERIMENTS)
-    assert set(PARAMS.datasets) <= set(DATASETS)
+    assert sorted([*PARAMS.experiments, *RECORDS.experiments]) == EXPERIMENTS
+    for params in (PARAMS, RECORDS):
+        assert set(params.datasets) <= set(DATASETS)
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_params_and_the_experiment_agree_about_the_data_set(experiment: str) -> None:
     alone = compose(CONF, [f"experiment={experiment}"])
-    assert PARAMS.experiments[experiment].dataset == alone.dataset.name
-    assert alone.dataset.name in PARAMS.datasets
+    params = RECORDS if experiment in RECORDS.experiments else PARAMS
+    assert params.experiments[experiment].dataset == alone.dataset.name
+    assert alone.dataset.name in params.datasets
+
+
+def test_records_have_the_code_of_the_checkout_and_outputs_of_their_own() -> None:
+    folder = ROOT / "records"
+    for name in ("conf", "pipeline", "dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/plots.html"):
+        assert (folder / name).is_symlink()
+        assert (folder / name).resolve() == ROOT / name
+    # git reads no such file through a link.
+    for name in (".gitignore", ".dvc/.gitignore"):
+        assert (folder / name).read_text() == (ROOT / name).read_text()
+    assert find_root(folder / "outputs") == folder
+
+
+@pytest.mark.slow
+def test_dvc_takes_the_records_for_a_project_apart() -> None:
+    listed = {
+        folder: subprocess.run(
+            [sys.executable, "-m", "dvc", "stage", "list", "--all", "--name-only"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+        for folder in (ROOT, ROOT / "records")
+    }
+    for folder, params in ((ROOT, PARAMS), (ROOT / "records", RECORDS)):
+        assert {name for name in listed[folder] if name.startswith("train@")} == {
+            f"train@{experiment}" for experiment in params.experiments
+        }
 
 
 def imports_of(path: Path) -> Iterator[str]:

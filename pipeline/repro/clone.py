@@ -67,7 +67,8 @@ class Clone:
             [sys.executable, "-c", _LOOK], self.root, {**self.environment, runtime.VARIABLE: tier}
         )
         seen = json.loads(printed)
-        if not Path(seen["package"]).resolve().is_relative_to(self.root.resolve()):
+        # records/ has the package of the checkout around it.
+        if not Path(seen["package"]).resolve().is_relative_to(self.folder.resolve()):
             raise PipelineError(
                 f"the stages would run {Path(seen['package']).parent} instead of the clone's own package in"
                 f" {self.root}; nothing was verified"
