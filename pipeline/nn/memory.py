@@ -32,17 +32,19 @@ def needed_bytes(config: Config) -> dict[str, int]:
     # Batch normalization has two such arrays more, dropout its masks and what they leave.
     arrays = 3 + 2 * network.batch_normalization + 2 * bool(network.dropout or network.input_dropout)
     row = arrays * number * sum(network.sizes) + 200
-    # The loader's: bytes, places to look them up at, and what is still to be projected.
-    features = config.dataset.features
-    batch_row = row + 16 * features
-    # Whoever has an epsilon projects, by a matrix that training and evaluation copy.
-    projection = 0 if config.preprocess.epsilon is None else features * network.sizes[0]
+    features, batch_row = config.dataset.features, row
+    if config.augment.name != "none":
+        batch_row += 12 * features  # places of pixels, and what is found there
+    # Whoever has an epsilon projects rows, by a matrix that training and evaluation copy.
+    projection = 0
+    if config.preprocess.epsilon is not None:
+        projection = 3 * number * features * network.sizes[0]
+        batch_row += 2 * number * features
     if training.gradient == "numerical":
         # Each input of a layer is changed by itself, which changes all that the widest layer puts out.
         batch_row += number * (max(network.sizes) + 1) * (8 + 3 * max(network.sizes[1:]))
     return {
-        "model.hidden": number * network.parameter_count * copies + EVALUATION_ROWS * row,
-        "preprocess.name": 3 * number * projection,
+        "model.hidden": number * network.parameter_count * copies + projection + EVALUATION_ROWS * batch_row,
         "training.batch_size": training.batch_size * batch_row + 48 * (images + training.batch_size),
         # The losses of all steps, in the run and in two checkpoints.
         "training.steps" if training.steps is not None else "training.epochs": 24
@@ -67,7 +69,6 @@ def check(config: Config) -> int:
     if total > available:
         values = {
             "model.hidden": config.model.hidden,
-            "preprocess.name": config.preprocess.name,
             "training.batch_size": config.training.batch_size,
             "training.steps": config.training.steps,
             "training.epochs": config.training.epochs,

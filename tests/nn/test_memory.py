@@ -48,8 +48,12 @@ def measured_bytes(config: Config) -> int:
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
+        statistics = STATISTICS
+        if (components := config.preprocess.components) is not None:
+            projection = np.ones((28 * 28, components), np.float32)
+            statistics = Statistics(1.0, np.zeros(28 * 28), contrast=10.0, projection=projection)
         watched = {"train": EXAMPLES, "valid": EXAMPLES}
-        for checkpoint in training.train(config, EXAMPLES, watched, STATISTICS, threads=2):
+        for checkpoint in training.train(config, EXAMPLES, watched, statistics, threads=2):
             assert not checkpoint.finished or checkpoint.epoch >= 1
         return tracemalloc.get_traced_memory()[1] - before
     finally:
@@ -75,6 +79,14 @@ SHAPES = {
         "training.batch_size=1000",
         "training.epochs=1",
     ),
+    "augmented": (
+        "augment=digits",
+        "model.hidden=[20]",
+        "training.batch_size=6000",
+        REPLACEMENT,
+        "training.epochs=1",
+    ),
+    "projected": ("preprocess=pca", "model.hidden=[20]", "training.batch_size=500", "training.epochs=1"),
     **{name: ("model.hidden=[600]", f"optimizer={name}", "training.epochs=1") for name in OPTIMIZERS},
 }
 

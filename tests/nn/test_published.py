@@ -58,7 +58,7 @@ def published_run(steps: int) -> Floats:
     split = splitting.split(
         config.split, train_labels, test_labels, random_source(config.random, config.seed, 1)
     )
-    statistics = preprocessing.learn(config.preprocess.name, pixels, split.train, 1)
+    statistics = preprocessing.learn(config.preprocess, pixels, split.train, 1)
     *_, last = train(config, Examples(pixels, train_labels, split.train), {}, statistics)
     return last.step_losses
 

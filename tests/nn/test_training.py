@@ -249,11 +249,13 @@ def test_initial_parameters_are_those_that_training_starts_from() -> None:
     np.testing.assert_array_equal(setup.initial_parameters(config), trained(config)[0].parameters)
 
 
-@pytest.mark.parametrize(("sampling", "optimizer"), [("shuffle", "sgd"), ("replacement", "adam")])
-def test_two_threads_give_the_bits_of_one(sampling: str, optimizer: str) -> None:
+@pytest.mark.parametrize(
+    ("sampling", "optimizer", "augment"), [("shuffle", "sgd", "digits"), ("replacement", "adam", "none")]
+)
+def test_two_threads_give_the_bits_of_one(sampling: str, optimizer: str, augment: str) -> None:
     # Large enough to be cut in two: the products, the update, and loading beside training.
     config = with_values(
-        composed("regularizer=l2", "preprocess=standardize", f"optimizer={optimizer}"),
+        composed("regularizer=l2", "preprocess=standardize", f"optimizer={optimizer}", f"augment={augment}"),
         {
             "model.hidden": [300, 260],
             "training.batch_size": 230,
@@ -323,6 +325,16 @@ def test_going_on_with_early_stopping(dtype: str, monitor: str) -> None:
         rest = trained(config, pickle.loads(pickle.dumps(checkpoint)))  # noqa: S301  (written on this line)
         for found, expected in zip(rest, whole[checkpoint.epoch + 1 :], strict=True):
             assert_same(found, expected)
+
+
+@pytest.mark.parametrize("augment", ["digits", "objects"])
+def test_going_on_with_augmentation(augment: str) -> None:
+    config = toy_config(augment={"name": augment})
+    straight = trained(config)
+    for checkpoint in straight[:-1]:
+        assert_same(trained(config, checkpoint)[-1], straight[-1])
+    # It is not the run without it.
+    assert straight[-1].parameters.tobytes() != trained(toy_config())[-1].parameters.tobytes()
 
 
 def test_going_on_with_numerical_gradients() -> None:
