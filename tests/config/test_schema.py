@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from pipeline.config.build import build
+from pipeline.config.build import build, with_values
 from pipeline.config.compose import check
 from pipeline.config.schema import Config
+from pipeline.core.errors import ConfigError
 from tests.config.examples import INFINITE, KEYS, NAN, POSITIVE, complaint, plain_config, put, remove
 
 
@@ -162,7 +163,13 @@ def test_a_source_that_the_data_set_does_not_have() -> None:
 
 def test_what_a_configuration_says_of_itself() -> None:
     config = check(OmegaConf.create(plain_config()))
-    assert config.sizes == (6, 4, 2)
+    # Three components of six numbers.
+    assert config.sizes == (3, 4, 2)
+    assert with_values(config, {"preprocess": {"name": "unit"}}).sizes == (6, 4, 2)
+    with pytest.raises(
+        ConfigError, match=r"preprocess\.components=7: expected at most 6, as many as an image"
+    ):
+        with_values(config, {"preprocess.components": 7})
     assert (config.title, config.classes) == ("t", ["a", "b"])
     assert config.optimizer.hyperparameters() == {
         "momentum": 0.9,
