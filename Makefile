@@ -13,7 +13,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run records remote verify test test-service test-all coverage benchmark lint format lock clean
+.PHONY: help setup setup-dev run records remote verify test test-slow test-service test-all coverage benchmark lint format lock clean
 
 help: ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -86,17 +86,23 @@ remote: $(READY) ## keep DVC's outputs at URL too (a folder, s3://bucket/folder)
 verify: $(READY) ## run the last commit from nothing in a clone, compare every output (OPTIONS=--quick)
 	@pipeline verify $(OPTIONS)
 
+# A worker that has run out of tests takes those of another, slow ones among them.
+PYTEST := python -m pytest -q -n auto --dist worksteal
+
 test: $(DEV_READY) ## run the tests (those of a few minutes, and those with servers, aside)
-	@python -m pytest -q -n auto --dist worksteal -m "not slow and not service"
+	@$(PYTEST) -m "not slow and not service"
 
 test-service: $(SERVICE_READY) ## run the tests that need servers: S3, Dask, Ray (installs what they need)
-	@python -m pytest -q -n auto --dist worksteal -m service
+	@$(PYTEST) -m service
+
+test-slow: $(DEV_READY) ## run the tests of a few minutes
+	@$(PYTEST) -m "slow and not service"
 
 test-all: $(SERVICE_READY) ## run all tests
-	@python -m pytest -q -n auto --dist worksteal
+	@$(PYTEST)
 
 coverage: $(DEV_READY) ## run the tests and show which lines they miss
-	@python -m pytest -q -n auto --dist worksteal -m "not slow and not service" --cov --cov-report=term
+	@$(PYTEST) -m "not slow and not service" --cov --cov-report=term
 
 benchmark: $(DEV_READY) ## measure training beside other libraries, write docs/training_speed.* (see benchmarks/requirements.txt)
 	@python benchmarks/training.py

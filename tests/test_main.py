@@ -174,7 +174,7 @@ def test_version(cli: Run) -> None:
     ended = cli("--version")
     assert (ended.code, ended.out) == (0, f"pipeline {pipeline.__version__}\n")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["version"] == pipeline.__version__
+    assert project["dynamic"] == ["version"]
     module, _, name = project["scripts"]["pipeline"].partition(":")
     assert getattr(importlib.import_module(module), name) is main
 

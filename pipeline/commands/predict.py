@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import PipelineError, UsageError
-from pipeline.core.paths import Layout
+from pipeline.core.paths import Layout, shown_path
 
 if TYPE_CHECKING:
     from pipeline.commands.shared.models import Data, Model
@@ -229,7 +229,7 @@ def _line(prompt: str) -> str:
 
 
 def _print_head(model: "Model", what: str) -> None:
-    from pipeline.commands.shared.terminal import shown_path, write
+    from pipeline.commands.shared.terminal import write
 
     write(f"{shown_path(model.path)} ({model.layers}) on {what}")
 
@@ -329,7 +329,7 @@ def _print_json(
     subjects: Sequence[Subject],
     probabilities: "Floats",
 ) -> None:
-    from pipeline.commands.shared.terminal import shown_path, write_json
+    from pipeline.commands.shared.terminal import write_json
 
     images: list[dict[str, Any]] = []
     for subject, shares in zip(subjects, probabilities, strict=True):

@@ -22,8 +22,6 @@ from pipeline.core.progress import say
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-    from pipeline.config.schema import Config
-
 EXAMPLE = "train experiment=mnist_two_layer optimizer.learning_rate=0.2"
 
 # Flags of Hydra with which a configuration of conf/ is run, or shown; the others show something else.
@@ -265,7 +263,7 @@ def run_composed(
     Raises:
         PipelineError: a value is wrong, the data set is not parsed yet, or a stage fails.
     """
-    from pipeline.commands.shared.sources import say_source  # not needed for --help
+    from pipeline.commands.shared.sources import parse_command, say_source  # not needed for --help
     from pipeline.config.compose import check, to_yaml
     from pipeline.core import runtime
 
@@ -281,7 +279,7 @@ def run_composed(
     if not context.parsed.is_dir():
         raise PipelineError(
             f"{context.parsed} is missing: the data set has not been fetched and parsed.\n"
-            f"Run {_remedy(layout, config)}"
+            f"Run {parse_command(layout, config.dataset.name, config.source)}"
         )
     if source:
         say_source(source, option="source=")
@@ -289,17 +287,6 @@ def run_composed(
     for stage in (split, train, evaluate, plot):
         stage.run(context)
     say(f"results in {folder}")
-
-
-def _remedy(layout: Layout, config: "Config") -> str:
-    """The command that makes the data set: DVC's, where params.yaml selects it."""
-    from pipeline.config.compose import read_params
-
-    name, source = config.dataset.name, config.source
-    params = read_params(layout.params)
-    if source == params.get("source") and name in (params.get("datasets") or ()):
-        return f"dvc repro parse@{name}"
-    return f"pipeline fetch {name} --source {source} && pipeline parse {name} --source {source}"
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from pipeline.config.messages import explain, in_one_line
 from pipeline.config.schema import Config, Dataset
 from pipeline.config.space import is_range
 from pipeline.core.conflicts import refuse_conflicts_in
+from pipeline.core.descriptions import shorten
 from pipeline.core.errors import ConfigError
 from pipeline.core.registry import check_name, did_you_mean
 
@@ -261,7 +262,7 @@ def _load(path: Path) -> DictConfig:
         raise ConfigError(f"{path}: no such file") from None
     # A YAML parser's complaints have many classes.
     except Exception as error:
-        raise ConfigError(f"{path}: {in_one_line(error)}") from error
+        raise ConfigError(f"{path}: {shorten(in_one_line(error), 300)}") from error
     if not isinstance(loaded, DictConfig):
         raise ConfigError(f"{path}: expected a mapping")
     return loaded

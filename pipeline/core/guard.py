@@ -10,12 +10,13 @@ import contextlib
 import hashlib
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pipeline.core import ledger
 from pipeline.core.errors import PipelineError
 from pipeline.core.leftovers import files_below
+from pipeline.core.paths import shown_path
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 # It only parses the command line, and no stage has it among its dependencies.
@@ -102,37 +103,41 @@ def changed_code() -> list[Path]:
 
 
 @contextlib.contextmanager
-def unchanged(stage: str, inputs: Sequence[Path]) -> Iterator[None]:
+def unchanged(stage: str, inputs: Sequence[Path]) -> Iterator[Callable[[Sequence[Path]], None]]:
     """Run the block and then make sure that the inputs and the code in use are those of before.
 
     Args:
         stage: the stage's name, as in ``train@mnist_two_layer``.
         inputs: files, and folders with all that is in them.
 
+    Yields:
+        A function that takes further inputs, known only once the first have been read.
+
     Raises:
         PipelineError: something changed, appeared or disappeared in between; or it did after an earlier
             stage, before DVC recorded that (see `ledger`).
     """
     under_dvc = ledger.dvc_stage()
-    if under_dvc:
-        ledger.check(*under_dvc, inputs)
-    before = {path: _noted_digest(path) for path in files_below(inputs)}
-    yield
+    watched: list[Path] = []
+    before: dict[Path, str] = {}
+
+    def watch(paths: Sequence[Path]) -> None:
+        if under_dvc:
+            ledger.check(*under_dvc, paths)
+        watched.extend(paths)
+        before.update((path, _noted_digest(path)) for path in files_below(paths))
+
+    watch(inputs)
+    yield watch
     # Before the last look, which sees what is edited until then.
     seen = ledger.look(under_dvc[0]) if under_dvc else {}
-    after = _digests(inputs)
+    after = _digests(watched)
     changed = [path for path in {**before, **after} if before.get(path) != after.get(path)]
     changed += changed_code()
     if changed:
         raise PipelineError(
-            f"{_shown(changed[0])} changed while {stage} ran; nothing was recorded.\n"
+            f"{shown_path(changed[0])} changed while {stage} ran; nothing was recorded.\n"
             "Its outputs are of the old state: run `dvc repro` again."
         )
     if under_dvc:
         ledger.leave(*under_dvc, seen)
-
-
-def _shown(path: Path) -> Path:
-    with contextlib.suppress(ValueError):
-        return path.relative_to(Path.cwd())
-    return path

@@ -13,7 +13,6 @@ import functools
 import hashlib
 import json
 import os
-import re
 import subprocess
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ import yaml  # type: ignore[import-untyped]  # its types are a package of their 
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.leftovers import files_below
+from pipeline.core.lockfile import split_stages
 from pipeline.core.progress import say
 
 _EDITED: Final = ("pipeline", "conf", "params.yaml")
@@ -72,7 +72,7 @@ def leave(root: Path, stage: str, seen: Mapping[str, Any]) -> None:
         write_text,
     )  # it loads NumPy, for which the tier has to be set first
 
-    record = {"lock_before": _blocks(_lock_text(root)).get(stage, ""), **seen}
+    record = {"lock_before": split_stages(_lock_text(root))[1].get(stage, ""), **seen}
     write_text(_folder(root) / f"{stage}.json", json.dumps(record))
 
 
@@ -90,7 +90,7 @@ def check(root: Path, running: str | None = None, inputs: Collection[Path] = ())
         PipelineError: dvc.lock has other contents of a file or other values than the stage ran with.
     """
     paths = [path for path in sorted(_folder(root).glob("*.json")) if path.stem != running]
-    blocks = _blocks(_lock_text(root)) if paths else {}
+    blocks = split_stages(_lock_text(root))[1] if paths else {}
     for path in paths:
         stage, block = path.stem, blocks.get(path.stem, "")
         record, entry = _record(path), _entry(block)
@@ -99,7 +99,7 @@ def check(root: Path, running: str | None = None, inputs: Collection[Path] = ())
             continue
         found = _difference(entry, record)
         # What came with a commit is of another run, and for `pipeline verify` to judge.
-        if not found or block == _blocks(_committed(root)).get(stage):
+        if not found or block == split_stages(_committed(root))[1].get(stage):
             path.unlink(missing_ok=True)
             continue
         complaint = (
@@ -113,7 +113,7 @@ def check(root: Path, running: str | None = None, inputs: Collection[Path] = ())
 
 @functools.cache
 def _say_once(text: str) -> None:
-    """Stages guard several things, one inside the other."""
+    """A stage asks twice: before it reads its definition, and once that has named its inputs."""
     say(text)
 
 
@@ -135,12 +135,6 @@ def _committed(root: Path) -> str:
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603  (git)
     except (OSError, ValueError):
         return ""
-
-
-def _blocks(lock: str) -> dict[str, str]:
-    """Stage -> its lines in dvc.lock; reading all of its YAML would take half a second."""
-    found = re.split(r"(?m)^(?=  \S)", lock.partition("\nstages:\n")[2])
-    return {block.partition("\n")[0].strip(" :'\""): block for block in found if block}
 
 
 def _record(path: Path) -> dict[str, Any] | None:

@@ -1,9 +1,15 @@
 """Every path under data/, outputs/ and runs/, named once."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.core.errors import PipelineError
+
+
+def shown_path(path: Path) -> str:
+    """A path as short as it can be: relative to the working directory where it lies below that."""
+    return os.path.relpath(path) if path.absolute().is_relative_to(Path.cwd()) else str(path)
 
 
 def find_root(start: Path | None = None) -> Path:

@@ -19,6 +19,7 @@ from typing import IO
 
 from pipeline.core import system
 from pipeline.core.errors import PipelineError
+from pipeline.core.lockfile import split_stages
 from pipeline.core.registry import did_you_mean
 
 Graph = Mapping[str, Sequence[str]]
@@ -330,7 +331,7 @@ def dvc(*arguments: str) -> list[str]:
 
 def stages_in(lock: str) -> list[str]:
     """The stages in the text of a dvc.lock, in its order."""
-    return [_name(block) for block in _blocks(lock)[1]]
+    return list(split_stages(lock)[1])
 
 
 def in_order(lock: str, order: Sequence[str]) -> str:
@@ -338,16 +339,7 @@ def in_order(lock: str, order: Sequence[str]) -> str:
 
     DVC appends a stage that is new in dvc.lock, so that otherwise their order would tell which ended first.
     """
-    head, blocks = _blocks(lock)
+    head, blocks = split_stages(lock)
     places = {stage: place for place, stage in enumerate(order)}
-    return head + "".join(sorted(blocks, key=lambda block: places.get(_name(block), len(places))))
-
-
-def _blocks(lock: str) -> tuple[str, list[str]]:
-    """What stands before the stages, and the lines of each stage."""
-    head, title, body = lock.partition("stages:\n")
-    return head + title, [block for block in re.split(r"(?m)^(?=  \S)", body) if block]
-
-
-def _name(block: str) -> str:
-    return block.partition("\n")[0].strip().rstrip(":").strip("'\"")
+    names = sorted(blocks, key=lambda name: places.get(name, len(places)))
+    return head + "".join(blocks[name] for name in names)

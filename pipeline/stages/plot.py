@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 _MISTAKES: Final = 40
 _MOST_AXES_OF_A_MAP: Final = 2
-_LOG_RATIO: Final = 30.0  # listed numbers further apart than this are drawn on a logarithmic axis
 
 
 def inputs(context: ExperimentContext) -> list[Path]:
@@ -187,7 +186,7 @@ def _search_axis(name: str, axis: Axis, values: Sequence[Any]) -> searches.Searc
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in axis)
     if numbers and len(set(axis)) > 1 and np.isfinite(axis).all():
         low, high = min(axis), max(axis)
-        log = low > 0 and high / low >= _LOG_RATIO
+        log = low > 0 and high / low >= style.LOG_RATIO
         return searches.SearchAxis(name, np.array(values, dtype=np.float64), log=log)
     places = np.array([axis.index(value) for value in values], dtype=np.float64)
     return searches.SearchAxis(name, places, labels=[_label(value) for value in axis])

@@ -123,12 +123,15 @@ def test_a_configuration_that_cannot_be_read(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     with pytest.raises(ConfigError, match=re.escape(f"{path}: no such file")):
         read_config(path)
-    for data in (b"a: [", b"\xff\xfe", b"a: 1\na: 2", b"\x00", b"- 1", b"a", b"3", b"name: ${"):
+    damaged = (b"a: [", b"\xff\xfe", b"a: 1\na: 2", b"\x00", b"- 1", b"a", b"3", b"name: ${")
+    for data in (*damaged, b"a: !" + b"x" * 900):
         path.write_bytes(data)
         with pytest.raises(ConfigError) as caught:
             read_config(path)
         assert "\n" not in str(caught.value)
         assert str(path) in str(caught.value) or data == b"a"
+        # A tag or a key of the file's may be as long as it likes.
+        assert len(str(caught.value)) < len(str(path)) + 400
     path.write_text("")
     with pytest.raises(ConfigError, match="a value is needed and none is given"):
         read_config(path)

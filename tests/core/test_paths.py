@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import PipelineError
-from pipeline.core.paths import Layout, Results, find_root
+from pipeline.core.paths import Layout, Results, find_root, shown_path
 
 ROOT = Path("/somewhere")
 
@@ -65,3 +65,10 @@ def test_outside_a_checkout(tmp_path: Path, make: Callable[[Path], None]) -> Non
         f"{tmp_path.resolve()} is not inside a checkout of the pipeline:"
         " no dvc.yaml and conf/ from here upwards; `pipeline init FOLDER` makes one"
     )
+
+
+def test_paths_are_shown_from_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert shown_path(tmp_path / "a" / "b.pkl") == "a/b.pkl"
+    assert shown_path(Path("a/b.pkl")) == "a/b.pkl"
+    assert shown_path(tmp_path.parent / "b.pkl") == str(tmp_path.parent / "b.pkl")

@@ -12,13 +12,13 @@ from typing import Final
 
 import numpy as np
 
-from pipeline.commands.shared.terminal import shown_path
+from pipeline.commands.shared.sources import parse_command
 from pipeline.config.compose import read_config, read_dataset
 from pipeline.config.schema import Config, Dataset, Preprocess
 from pipeline.core.errors import FormatError, PipelineError, UsageError
 from pipeline.core.files.images import LabelledImages, Part, load
 from pipeline.core.files.parameters import read_parameters
-from pipeline.core.paths import Layout, Results
+from pipeline.core.paths import Layout, Results, shown_path
 from pipeline.core.registry import check_name
 from pipeline.nn.activations import ACTIVATIONS
 from pipeline.nn.arrays import Floats
@@ -111,10 +111,9 @@ class Data:
         """
         folder = self.layout.parsed(self.source, self.dataset.name)
         if not folder.is_dir():
-            arguments = f"{self.dataset.name} --source {self.source}"
             raise PipelineError(
                 f"{shown_path(folder)} is missing: {self.title} has not been parsed yet.\n"
-                f"Make it with: pipeline fetch {arguments} && pipeline parse {arguments}"
+                f"Run {parse_command(self.layout, self.dataset.name, self.source)}"
             )
         return load(folder, part, self.image_shape, len(self.classes))
 

@@ -1,7 +1,6 @@
 """Plain text for a terminal: tables, bars, sketches, in the characters that the terminal can show."""
 
 import json
-import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -61,11 +60,6 @@ def has_blocks() -> bool:
 def columns() -> int:
     """Width of the terminal in characters; 80 where there is none."""
     return shutil.get_terminal_size().columns
-
-
-def shown_path(path: Path) -> str:
-    """A path as short as it can be: relative to the working directory where it lies below that."""
-    return os.path.relpath(path) if path.absolute().is_relative_to(Path.cwd()) else str(path)
 
 
 def check_picture(path: Path | None, inputs: Sequence[Path] = ()) -> None:

@@ -165,30 +165,32 @@ def check_columns(
         raise FormatError(f"{path}: found {found}, expected the columns {', '.join(expected)}; {remedy}")
 
 
-HISTORY: Final = ("epoch", "step", "learning_rate")
-"""Columns of history.csv that every row has a number in."""
+MEASURED: Final = ("train_loss", "train_accuracy", "valid_loss", "valid_accuracy")
+"""Columns of history.csv that are empty where a part has no images or was not measured."""
+HISTORY: Final = ("epoch", "step", "learning_rate", *MEASURED)
+"""Columns of history.csv."""
 STEPS: Final = ("step", "loss")
 """Columns of steps.csv."""
 
 
 def numbers(
-    rows: Sequence[Mapping[str, str]], needed: Sequence[str], path: Path, remedy: str
+    rows: Sequence[Mapping[str, str]], expected: Sequence[str], path: Path, remedy: str
 ) -> dict[str, npt.NDArray[np.float64]]:
-    """The columns of a table of numbers, in the order of its rows, whose first needed column counts from 0.
+    """The columns of a table of numbers, in the order of its rows, whose first column counts from 0.
 
     Args:
         rows: as text by column.
-        needed: columns that have a number in each row; in the others a field may be empty: NaN.
+        expected: the columns. All have a number in each row but those in `MEASURED`, where an empty field
+            is NaN.
         path: the file.
         remedy: what to do where something is wrong.
 
     Raises:
-        FormatError: there is no row, a column is missing, a field is no number, or the order is another.
+        FormatError: there is no row, the columns are others, a field is no number, or the order is another.
     """
-    missing = [name for name in needed if not rows or name not in rows[0]]
-    if missing:
-        raise FormatError(f"{path}: {missing[0]}: {'no such column' if rows else 'no rows'}; {remedy}")
-    columns = {name: np.empty(len(rows)) for name in rows[0]}
+    check_columns(rows, expected, path, remedy)
+    needed = [name for name in expected if name not in MEASURED]
+    columns = {name: np.empty(len(rows)) for name in expected}
     for index, row in enumerate(rows):
         for name, text in row.items():
             try:

@@ -98,15 +98,15 @@ def run_stage(layout: Layout, stage: str, options: Options) -> None:
         raise PipelineError(
             f"{definition} is missing: compose the experiment first, or let DVC do it: dvc repro {name}"
         )
-    with unchanged(name, [definition]):
+    with unchanged(name, [definition]) as watch:
         context = kind.context(layout, options)
         module = importlib.import_module(f"pipeline.stages.{stage}")
         inputs = module.inputs(context)
         for path in inputs:
             if not path.exists():
                 raise PipelineError(f"{path} is missing: an earlier stage makes it. {_remedy(context, name)}")
-        with unchanged(name, inputs):
-            module.run(context)
+        watch(inputs)
+        module.run(context)
 
 
 def _remedy(context: Context | DatasetContext | ExperimentContext, stage: str) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from pipeline.config.schema import Config
 from pipeline.core import runtime
 from pipeline.core.errors import ConfigError, PipelineError
+from pipeline.core.files import contracts
 from pipeline.core.files.parameters import write_parameters
 from pipeline.core.files.tables import write_csv
 from pipeline.core.progress import progress, say
@@ -20,16 +21,6 @@ from pipeline.stages.shared.parts import Parts, load_parts
 from pipeline.stages.train import workers
 from pipeline.stages.train.resume import TrainingState, TrialLog, discard_old, state_key
 from pipeline.stages.train.trials import SearchRun, TrialTask, describe_values
-
-HISTORY = (
-    "epoch",
-    "step",
-    "learning_rate",
-    "train_loss",
-    "train_accuracy",
-    "valid_loss",
-    "valid_accuracy",
-)
 
 
 def inputs(context: ExperimentContext) -> list[Path]:
@@ -65,7 +56,7 @@ def run(context: ExperimentContext) -> None:
     trial = Trial(0, {})
     if config.search.name != "none":
         states = folder / key if config.search.name == "halving" else None
-        task = TrialTask(context.parsed, results, workers.issue(layout.root, read), states)
+        task = TrialTask(context.parsed, results, workers.requirements_of(layout.root, read), states)
         with contextlib.closing(log):
             tried = SearchRun(config, task, log, full_epochs, engines.select(context.engine)).run(
                 needed_bytes
@@ -87,8 +78,12 @@ def run(context: ExperimentContext) -> None:
             f" {best_value(last)}; the worker processes compute differently (another runtime?)"
         )
     write_parameters(results.parameters, network_of(chosen).views(last.result))
-    write_csv(results.history, HISTORY, ([row.get(name) for name in HISTORY] for row in last.history))
-    write_csv(results.steps, ("step", "loss"), enumerate(last.step_losses.tolist()))
+    write_csv(
+        results.history,
+        contracts.HISTORY,
+        ([row.get(name) for name in contracts.HISTORY] for row in last.history),
+    )
+    write_csv(results.steps, contracts.STEPS, enumerate(last.step_losses.tolist()))
     rows = (table.row(config, *each, full_epochs) for each in tried)
     write_csv(results.trials, table.header(config.search), rows)
     # Only now: until every output is there, a kill would cost the whole run.
@@ -110,7 +105,7 @@ def _train(config: Config, parts: Parts, state: TrainingState) -> Checkpoint:
         for checkpoint in run:
             state.save(checkpoint)
             row = checkpoint.history[-1]
-            shown = {key: row[key] for key in HISTORY[3:] if key in row}
+            shown = {key: row[key] for key in contracts.MEASURED if key in row}
             bar.advance(1 if checkpoint.epoch else 0, **shown)
             last = checkpoint
     if last is None:

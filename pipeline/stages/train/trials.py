@@ -23,7 +23,7 @@ from pipeline.search.trials import Attempt, Outcome, Trial, failed
 from pipeline.stages.shared.parts import Parts, load_parts
 from pipeline.stages.train import workers
 from pipeline.stages.train.resume import TrainingState, TrialLog
-from pipeline.stages.train.workers import Passport
+from pipeline.stages.train.workers import Requirements
 
 WORKERS_VARIABLE = "PIPELINE_WORKERS"
 LIMIT_VARIABLE = "PIPELINE_TRIAL_TIMEOUT_SECONDS"
@@ -36,13 +36,13 @@ class TrialTask:
     Attributes:
         parsed: the folder of the data set.
         results: where the split is.
-        passport: what a worker has to have in common with this process.
+        requirements: what a worker has to have in common with this process.
         states: the beginning of the paths at which trials wait for their next round; None where there is one.
     """
 
     parsed: Path
     results: Results
-    passport: Passport
+    requirements: Requirements
     states: Path | None
 
     def prepare(self) -> None:
@@ -51,7 +51,7 @@ class TrialTask:
         Raises:
             PipelineError: it is not.
         """
-        workers.check(self.passport)
+        workers.check(self.requirements)
 
     def __call__(self, config: Config, trial: Trial) -> float:
         """Train the configuration of a trial; its valid accuracy."""
@@ -82,7 +82,7 @@ class TrialTask:
         return TrainingState(self.states.with_name(f"{self.states.name}-{number}.npz"))
 
     def _locate(self, path: Path) -> Path:
-        return workers.located(path, self.passport.root)
+        return workers.located(path, self.requirements.root)
 
 
 def _train_until(

@@ -25,11 +25,11 @@ _REMEDY = (
 
 
 @dataclass(frozen=True)
-class Passport:
-    """What has to be the same.
+class Requirements:
+    """What has to be the same in a worker.
 
     Attributes:
-        root: the checkout of the process that issued it.
+        root: the checkout of the process that searches.
         tier: the numeric runtime; None where none is active.
         numpy: its version.
         code: `guard.code_digest`.
@@ -45,9 +45,9 @@ class Passport:
     inputs: tuple[tuple[Path, str], ...]
 
 
-def issue(root: Path, inputs: Sequence[Path]) -> Passport:
-    """The passport of this process, for workers that read `inputs` (files and folders below `root`)."""
-    return Passport(
+def requirements_of(root: Path, inputs: Sequence[Path]) -> Requirements:
+    """What this process has, for workers that read `inputs` (files and folders below `root`)."""
+    return Requirements(
         root,
         runtime.active(),
         np.__version__,
@@ -58,7 +58,7 @@ def issue(root: Path, inputs: Sequence[Path]) -> Passport:
 
 
 def located(path: Path, root: Path) -> Path:
-    """Where this process finds a path of the process that issued the passport.
+    """Where this process finds a path of the process that searches.
 
     In a folder that both share it is the same path, else the same place in this process's own checkout: the
     one around its working directory, or around the package.
@@ -76,8 +76,8 @@ def located(path: Path, root: Path) -> Path:
 
 
 @functools.cache
-def check(passport: Passport) -> None:
-    """See that this process has what the passport says; once per process.
+def check(requirements: Requirements) -> None:
+    """See that this process has what is required; once per process.
 
     Raises:
         PipelineError: it has not.
@@ -87,21 +87,21 @@ def check(passport: Passport) -> None:
     # noted it before they imported the most of it.
     if not guard.remembers_code():
         guard.remember_code()
-    if guard.code_digest() != passport.code or guard.changed_code():
+    if guard.code_digest() != requirements.code or guard.changed_code():
         raise PipelineError(f"{place} runs other code of the pipeline: {_REMEDY}")
-    if np.__version__ != passport.numpy:
-        raise PipelineError(f"{place} has NumPy {np.__version__} instead of {passport.numpy}")
+    if np.__version__ != requirements.numpy:
+        raise PipelineError(f"{place} has NumPy {np.__version__} instead of {requirements.numpy}")
     try:
-        runtime.activate(passport.tier or "native")
+        runtime.activate(requirements.tier or "native")
     except ConfigError as error:
         raise PipelineError(f"{place}: {error}") from None
-    if passport.tier not in {None, "native"} and _bits() != passport.bits:
+    if requirements.tier not in {None, "native"} and _bits() != requirements.bits:
         raise PipelineError(
-            f"{place} computes other bits than runtime={passport.tier} does in the search's own process: in"
-            f" one of them NumPy was loaded before the runtime was set (a sitecustomize?); {_REMEDY}"
+            f"{place} computes other bits than runtime={requirements.tier} does in the search's own process:"
+            f" in one of them NumPy was loaded before the runtime was set (a sitecustomize?); {_REMEDY}"
         )
-    for path, digest in passport.inputs:
-        own = located(path, passport.root)
+    for path, digest in requirements.inputs:
+        own = located(path, requirements.root)
         if not own.exists():
             raise PipelineError(
                 f"{place} does not see {path}: share the checkout's folder with it, or clone it there,"

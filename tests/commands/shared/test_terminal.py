@@ -84,13 +84,6 @@ def test_what_the_encoding_lacks_is_replaced(monkeypatch: pytest.MonkeyPatch) ->
         assert json.loads(shown.removeprefix(text)) == {"ü": [1.5, None]}
 
 
-def test_paths_are_shown_from_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert terminal.shown_path(tmp_path / "a" / "b.pkl") == "a/b.pkl"
-    assert terminal.shown_path(Path("a/b.pkl")) == "a/b.pkl"
-    assert terminal.shown_path(tmp_path.parent / "b.pkl") == str(tmp_path.parent / "b.pkl")
-
-
 def test_a_picture_is_a_png_of_its_own(tmp_path: Path) -> None:
     terminal.check_picture(None)
     terminal.check_picture(tmp_path / "a.PNG", [tmp_path / "b.png"])

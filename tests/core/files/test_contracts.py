@@ -79,8 +79,9 @@ def test_a_table_that_means_something_else_is_told(evaluated: Layout, cli: Run, 
     with path.open(newline="") as file:
         header, *rows = csv.reader(file)
     for changed, said in (
-        ([header], f"{header[0]}: no rows"),
-        ([header[1:], *(row[1:] for row in rows)], f"{header[0]}: no such column"),
+        ([header], "found no rows, expected the columns"),
+        ([header[1:], *(row[1:] for row in rows)], f"found the columns {header[1]}.*, expected the columns"),
+        ([[*header[:-1], "other"], *rows], f"found the columns {header[0]}.*other, expected the columns"),
         ([header, *reversed(rows)], f"{header[0]}: expected 0 to .*, found others or another order"),
         ([header, ["x", *rows[0][1:]], *rows[1:]], f"row 1: {header[0]}='x': expected a number"),
         ([header, [rows[0][0], "nan", *rows[0][2:]], *rows[1:]], f"{header[1]}: found a value that is not"),
