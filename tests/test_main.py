@@ -122,8 +122,7 @@ def test_the_example_of_a_command_can_be_meant(
 
 
 @pytest.mark.usefixtures("composed")
-@pytest.mark.parametrize("flag", [["--engine", "dask"], ["--engine=dask"]])
-@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize(("flag", "before"), [(["--engine", "dask"], True), (["--engine=dask"], False)])
 def test_the_engine_of_a_search_is_a_flag_of_train(
     cli: Run, monkeypatch: pytest.MonkeyPatch, flag: list[str], *, before: bool
 ) -> None:
@@ -152,6 +151,7 @@ def test_an_unknown_engine_is_told_before_anything_runs(cli: Run, flag: list[str
     assert (ended.code, said(ended)) == (2, told)
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_search_space_is_overridden_on_the_command_line_without_a_plus(cli: Run, parsed: Layout) -> None:
     space = "search.space.optimizer.learning_rate"
     ended = cli(
@@ -163,7 +163,6 @@ def test_a_search_space_is_overridden_on_the_command_line_without_a_plus(cli: Ru
     rows = read_csv(folder / "trials.csv")
     assert [row["optimizer.learning_rate"] for row in rows] == ["0.01", "0.1", "1.0"] * 2
     assert {row["model.activation"] for row in rows} == {"tanh"}
-    assert (folder / "plots" / "search_parallel.png").is_file() is False
 
     ended = cli("train", "experiment=tiny_grid", "search.space.optimizer.lerning_rate=[1]")
     wrong, meant = "search.space.optimizer.lerning_rate", "search.space.optimizer.learning_rate"
@@ -175,6 +174,7 @@ def test_version(cli: Run) -> None:
     assert (ended.code, ended.out) == (0, f"pipeline {pipeline.__version__}\n")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["dynamic"] == ["version"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+", pipeline.__version__)
     module, _, name = project["scripts"]["pipeline"].partition(":")
     assert getattr(importlib.import_module(module), name) is main
 
@@ -635,7 +635,7 @@ def test_runs_lie_at_the_top_of_the_checkout(
 
 
 @pytest.mark.usefixtures("no_pictures")
-@pytest.mark.parametrize("name", ["a${seed}b", "a${oc.env:HOME}", "a,b", "a#b", "a\nb", "a=b c'\""])
+@pytest.mark.parametrize("name", ["a${seed}b${oc.env:HOME}", "a,b#c\nd=e f'\""])
 def test_a_path_is_no_syntax(parsed: Layout, cli: Run, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     moved = Layout(parsed.root.rename(parsed.root.parent / name))
     monkeypatch.chdir(moved.root)
@@ -710,16 +710,14 @@ def test_showing_the_configuration(parsed: Layout, cli: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "expected"),
+    ("flags", "override", "expected"),
     [
-        ("model.activation=nope", "model.activation=nope: unknown; one of identity, "),
-        ("split.name=nope", "split.name=nope: unknown; one of "),
-        ("seed=-1", "seed=-1: expected 0 <= seed"),
-        ("optimizer.momentum=0.5", "optimizer.momentum: the choice made for optimizer has no such key"),
-        ("dataset=kmnist", "source=bundled: kmnist has no such source"),
+        (["--cfg", "job"], "model.activation=nope", "model.activation=nope: unknown; one of identity, "),
+        (["--cfg=job"], "optimizer.momentum=0.5", "optimizer.momentum: the choice made for optimizer has no"),
+        (["-c", "all", "--resolve"], "seed=-1", "seed=-1: expected 0 <= seed"),
+        (["--cfg", "job"], "dataset=kmnist", "source=bundled: kmnist has no such source"),
     ],
 )
-@pytest.mark.parametrize("flags", [["--cfg", "job"], ["--cfg=job"], ["-c", "all", "--resolve"]])
 def test_what_the_run_would_refuse_is_not_shown(
     checkout: Layout, cli: Run, flags: list[str], override: str, expected: str
 ) -> None:
@@ -867,7 +865,7 @@ def test_hydra_starts_where_help_texts_are_checked(
         argparse.ArgumentParser().add_argument("--lazy", help=object())
 
 
-@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC])
+@pytest.mark.parametrize("number", [errno.EROFS, errno.ENOSPC])
 def test_a_checkout_that_cannot_be_written_is_one_line(
     cli: Run, checkout: Layout, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
