@@ -9,7 +9,40 @@ import dvc.lock
 import pytest
 from dvc.repo import Repo
 
-from pipeline.repro.lock import lock_text, sort_lock
+from pipeline.core.errors import FormatError
+from pipeline.repro.lock import Recorded, lock_text, read_lock, sort_lock
+
+TEXT = """\
+schema: '2.0'
+stages:
+  fetch@tiny:
+    cmd: python -m pipeline fetch tiny
+    deps:
+    - path: pipeline/data/download/fetch.py
+      hash: md5
+      md5: aa
+      size: 3
+    outs:
+    - path: data/raw/tiny
+      hash: md5
+      md5: bb.dir
+      size: 9
+      nfiles: 2
+  train@x:
+    cmd: python -m pipeline train x
+    deps:
+    - path: data/raw/tiny
+      hash: md5
+      md5: bb.dir
+    params:
+      outputs/x/config.yaml:
+        seed: 0
+        text: ${not.resolved}
+    outs:
+    - path: outputs/x/parameters.pkl
+      md5: cc
+"""
+
 
 FIRST = "  first:\n    cmd: a\n"
 SECOND = "  second:\n    cmd: b\n"
@@ -51,3 +84,30 @@ def test_what_is_in_order_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "dvc.lock").write_text(HEAD + FIRST + SECOND)
     sort_lock(tmp_path, ORDER)
     assert lock_text(tmp_path) == HEAD + FIRST + SECOND
+
+
+def test_what_a_lock_says() -> None:
+    lock = read_lock(TEXT)
+    assert lock == {
+        "fetch@tiny": Recorded(
+            "python -m pipeline fetch tiny",
+            {"pipeline/data/download/fetch.py": "aa"},
+            {},
+            {"data/raw/tiny": "bb.dir"},
+        ),
+        "train@x": Recorded(
+            "python -m pipeline train x",
+            {"data/raw/tiny": "bb.dir"},
+            {"outputs/x/config.yaml": {"seed": 0, "text": "${not.resolved}"}},
+            {"outputs/x/parameters.pkl": "cc"},
+        ),
+    }
+    assert read_lock("schema: '2.0'\n") == {}
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "stages: [1]", "stages: {a: {}}", "stages: {a: {cmd: b, outs: [c]}}", "{"]
+)
+def test_what_is_no_lock(text: str) -> None:
+    with pytest.raises(FormatError, match=r"^mine: not what DVC writes: "):
+        read_lock(text, "mine")

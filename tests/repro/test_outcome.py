@@ -1,59 +1,13 @@
-"""Lock files and outputs against each other: which stage differs, what may, and how files differ."""
+"""Lock files against each other: which stage differs, and what may."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays
 
-from pipeline.core.errors import FormatError
-from pipeline.repro.difference import (
-    Difference,
-    array_difference,
-    byte_difference,
-    folder_difference,
-    json_difference,
-    table_difference,
-    text_difference,
-)
-from pipeline.repro.lock import Lock, Recorded, needed, numeric_stages, read_lock
+from pipeline.repro.lock import Lock, Recorded, needed, numeric_stages
 from pipeline.repro.outcome import State, compare
-
-TEXT = """\
-schema: '2.0'
-stages:
-  fetch@tiny:
-    cmd: python -m pipeline fetch tiny
-    deps:
-    - path: pipeline/data/download/fetch.py
-      hash: md5
-      md5: aa
-      size: 3
-    outs:
-    - path: data/raw/tiny
-      hash: md5
-      md5: bb.dir
-      size: 9
-      nfiles: 2
-  train@x:
-    cmd: python -m pipeline train x
-    deps:
-    - path: data/raw/tiny
-      hash: md5
-      md5: bb.dir
-    params:
-      outputs/x/config.yaml:
-        seed: 0
-        text: ${not.resolved}
-    outs:
-    - path: outputs/x/parameters.pkl
-      md5: cc
-"""
 
 
 def stage(inputs: str = "", outputs: str = "", hashes: Mapping[str, str] | None = None) -> Recorded:
@@ -89,33 +43,6 @@ def changed(name: str, **hashes: str) -> dict[str, Recorded]:
             outputs={path: names.get(path, value) for path, value in old.outputs.items()},
         ),
     }
-
-
-def test_what_a_lock_says() -> None:
-    lock = read_lock(TEXT)
-    assert lock == {
-        "fetch@tiny": Recorded(
-            "python -m pipeline fetch tiny",
-            {"pipeline/data/download/fetch.py": "aa"},
-            {},
-            {"data/raw/tiny": "bb.dir"},
-        ),
-        "train@x": Recorded(
-            "python -m pipeline train x",
-            {"data/raw/tiny": "bb.dir"},
-            {"outputs/x/config.yaml": {"seed": 0, "text": "${not.resolved}"}},
-            {"outputs/x/parameters.pkl": "cc"},
-        ),
-    }
-    assert read_lock("schema: '2.0'\n") == {}
-
-
-@pytest.mark.parametrize(
-    "text", ["[]", "stages: [1]", "stages: {a: {}}", "stages: {a: {cmd: b, outs: [c]}}", "{"]
-)
-def test_what_is_no_lock(text: str) -> None:
-    with pytest.raises(FormatError, match=r"^mine: not what DVC writes: "):
-        read_lock(text, "mine")
 
 
 def test_what_a_stage_needs() -> None:
@@ -234,105 +161,3 @@ def test_only_what_was_chosen() -> None:
         LOCK, {name: fresh[name] for name in ("fetch@d", "train@y")}, chosen=["fetch@d", "train@y"]
     )
     assert (report.identical, len(report.rows), report.failed) == (2, 2, False)
-
-
-# How files differ
-
-
-def test_the_largest_difference_of_arrays() -> None:
-    old = {"W1": np.zeros((2, 3), np.float32), "b1": np.ones(2, np.float32)}
-    new = {"W1": old["W1"].copy(), "b1": old["b1"].copy()}
-    assert array_difference(old, new) is None
-    new["W1"][1, 2], new["W1"][0, 1], new["b1"][1] = 0.5, 0.25, 1.125
-    difference = array_difference(old, new)
-    assert difference == Difference("W1[1, 2]", "0.0", "0.5", 0.5, 3, 8, "numbers")
-    assert str(difference) == (
-        "W1[1, 2]: committed 0.0, found 0.5, the largest difference: 0.5; 3 of 8 numbers differ"
-    )
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "largest"),
-    [
-        (0.0, -0.0, 0.0),
-        (1.0, math.nan, math.inf),
-        (math.inf, -math.inf, math.inf),
-        (math.nan, math.nan, None),
-    ],
-)
-def test_bits_count_in_arrays(old: float, new: float, largest: float | None) -> None:
-    difference = array_difference({"a": np.array([old])}, {"a": np.array([new])})
-    assert (difference.largest if difference else None) == largest
-
-
-@pytest.mark.parametrize(
-    ("new", "found"),
-    [({}, "nothing"), ({"a": np.zeros(4)}, "float64 (4,)"), ({"a": np.zeros(3, np.float32)}, "float32 (3,)")],
-)
-def test_arrays_of_another_kind(new: dict[str, Any], found: str) -> None:
-    difference = array_difference({"a": np.zeros(3)}, new)
-    assert difference == Difference("a", "float64 (3,)", found, None, 1, 1, "arrays")
-
-
-@given(st.data())
-def test_one_changed_number_is_found(data: st.DataObject) -> None:
-    shapes = arrays.array_shapes(max_dims=3, max_side=5)
-    old = data.draw(arrays.arrays(np.int16, shapes))
-    place = tuple(data.draw(st.integers(0, length - 1)) for length in old.shape)
-    new = old.copy()
-    new[place] ^= 1
-    difference = array_difference({"a": old}, {"a": new})
-    assert difference is not None
-    assert difference.place == f"a[{', '.join(map(str, place))}]"
-    assert (difference.largest, difference.count, difference.total) == (1.0, 1, old.size)
-
-
-def test_the_key_of_json() -> None:
-    old = {"test": {"accuracy": 0.5, "loss": 1.0}, "names": ["a", "b"], "none": None, "empty": {}}
-    assert json_difference(old, dict(old)) is None
-    new = {**old, "test": {"accuracy": 0.75, "loss": 1.5}}
-    assert str(json_difference(old, new)) == (
-        "test.loss: committed 1.0, found 1.5, the largest difference: 0.5; 2 of 6 values differ"
-    )
-    # What is no number counts for more.
-    new["names"] = ["a", "c"]
-    assert str(json_difference(old, new)) == ("names[1]: committed 'b', found 'c'; 3 of 6 values differ")
-    del new["none"]
-    assert "names[1]" in str(json_difference(old, new))
-    assert str(json_difference({"a": 1}, {})) == ("a: committed 1, found nothing; 1 of 1 values differ")
-    assert str(json_difference({"a": True}, {"a": 1})) == ("a: committed True, found 1; 1 of 1 values differ")
-
-
-def test_the_row_of_a_table() -> None:
-    old = [{"epoch": "0", "loss": "2.5"}, {"epoch": "1", "loss": "1.5"}]
-    assert table_difference(old, [dict(row) for row in old]) is None
-    new = [old[0], {"epoch": "1", "loss": "1.25"}]
-    assert str(table_difference(old, new)) == (
-        "row 2, loss: committed 1.5, found 1.25, the largest difference: 0.25; 1 of 4 values differ"
-    )
-    assert str(table_difference(old, old[:1])) == (
-        "row 2, epoch: committed 1.0, found nothing; 2 of 4 values differ"
-    )
-
-
-def test_the_line_of_a_text() -> None:
-    assert text_difference("a\nb\n", "a\nb\n") is None
-    assert str(text_difference("a\nb\nc\n", "a\nx\n")) == (
-        r"line 2: committed 'b\n', found 'x\n'; 2 of 3 lines differ"
-    )
-    assert str(text_difference("a\n", "a")) == r"line 1: committed 'a\n', found 'a'; 1 of 1 lines differ"
-
-
-def test_the_byte_of_a_file() -> None:
-    assert byte_difference(b"abc", b"abc") is None
-    assert str(byte_difference(b"abc", b"aXcd")) == (
-        "byte 2: committed 0x62, found 0x58; 2 of 4 bytes differ"
-    )
-    assert str(byte_difference(b"", b"a")) == "byte 1: committed its end, found 0x61; 1 of 1 bytes differ"
-
-
-def test_the_file_of_a_folder() -> None:
-    assert folder_difference({"a": "1"}, {"a": "1"}) is None
-    assert str(folder_difference({"a": "1", "b": "2"}, {"a": "1", "c": "3"})) == (
-        "b: committed md5 2, found nothing; 2 of 3 files differ"
-    )
