@@ -183,28 +183,21 @@ KINDS: dict[str, Callable[[Array], Image.Image]] = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_file_of_every_kind_is_the_same_digit(means: Layout, cli: Run, kind: str) -> None:
-    images, _ = images_and_labels(means)
-    Image.fromarray(large(images[8])).save(means.root / "plain.png")
-    KINDS[kind](large(images[8])).save(means.root / "other.png")
-    ended = cli("predict", *GIVEN, "--image", "plain.png", "other.png", "--json")
+def test_a_file_of_every_kind_is_the_same_digit(means: Layout, cli: Run) -> None:
+    page = large(images_and_labels(means)[0][8])
+    files = [f"{kind}.png" for kind in KINDS]
+    for kind, file in zip(KINDS, files, strict=True):
+        KINDS[kind](page).save(means.root / file)
+    two_tone = np.where(page > 127, 255, 0).astype(np.uint8)
+    Image.fromarray(two_tone).save(means.root / "two tones.png")
+    Image.fromarray(255 - two_tone).convert("1").save(means.root / "1 bit.png")
+    ended = cli("predict", *GIVEN, "--image", *files, "two tones.png", "1 bit.png", "--json")
     assert (ended.code, ended.err) == (0, "")
-    plain, other = json.loads(ended.out)["images"]
-    assert other["predicted"] == plain["predicted"]
-    np.testing.assert_array_equal(probabilities(other), probabilities(plain))
-    assert (plain["file"], plain["actual"]) == ("plain.png", None)
-
-
-def test_a_two_tone_file_is_the_same_digit(means: Layout, cli: Run) -> None:
-    images, _ = images_and_labels(means)
-    page = np.where(large(images[8]) > 127, 255, 0).astype(np.uint8)
-    Image.fromarray(page).save(means.root / "plain.png")
-    Image.fromarray(255 - page).convert("1").save(means.root / "other.png")
-    plain, other = json.loads(cli("predict", *GIVEN, "--image", "plain.png", "other.png", "--json").out)[
-        "images"
-    ]
-    np.testing.assert_array_equal(probabilities(other), probabilities(plain))
+    *found, two_tones, one_bit = json.loads(ended.out)["images"]
+    assert [(entry["file"], entry["actual"]) for entry in found] == [(file, None) for file in files]
+    for entry in found:
+        np.testing.assert_array_equal(probabilities(entry), probabilities(found[0]), entry["file"])
+    np.testing.assert_array_equal(probabilities(one_bit), probabilities(two_tones))
 
 
 @pytest.mark.parametrize("inverted", [False, True])

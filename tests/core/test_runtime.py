@@ -133,13 +133,11 @@ def test_the_tests_themselves_run_on_the_default_tier() -> None:
     ("module", "environment"),
     [
         ("pipeline", {}),
-        ("pipeline", HOSTILE),
         ("pipeline", {"NPY_ENABLE_CPU_FEATURES": "X86_V4 AVX512_ICL"}),
-        ("pipeline", {runtime.VARIABLE: ""}),
         ("pipeline.__main__", HOSTILE),
         ("pipeline.nn.training", HOSTILE),
     ],
-    ids=["clean", "hostile", "enabled", "empty", "main", "module"],
+    ids=["clean", "enabled", "main", "module"],
 )
 def test_importing_the_package_decides(module: str, environment: Mapping[str, str]) -> None:
     assert shown(environment, module) == {

@@ -465,7 +465,7 @@ def start_program(world: World) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_however_a_process_ends_the_next_one_goes_on(world: World, how: signal.Signals) -> None:
     sent = threading.Event()
 
