@@ -188,7 +188,7 @@ def of_stages(drawing: Drawing) -> Iterator[bytes]:
         for stage in (split, train, evaluate, plot):
             stage.run(ExperimentContext(layout, config, results))
         for path in sorted(Path(folder).rglob("*")):
-            # The summary says again what metrics.json and steps.csv do.
+            # The summary says again what per_part.csv and steps.csv do.
             if path.is_file() and path != results.summary:
                 yield path.relative_to(folder).as_posix().encode()
                 yield path.read_bytes()

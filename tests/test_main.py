@@ -543,7 +543,7 @@ def test_an_experiment_stage_by_stage(parsed: Layout, cli: Run, python: Run) -> 
         ("compose", ["config.yaml"]),
         ("split", ["split.npz"]),
         ("train", ["history.csv", "parameters.pkl", "steps.csv", "trials.csv"]),
-        ("evaluate", ["metrics.json", "per_class.csv", "predictions.csv", "roc.csv"]),
+        ("evaluate", ["metrics.json", "per_class.csv", "per_part.csv", "predictions.csv", "roc.csv"]),
     ):
         ended = cli(stage, "tiny")
         assert (ended.code, ended.out) == (0, "")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dvc.compare import show_metrics
 from dvc.utils.serialize import load_yaml
 from omegaconf import OmegaConf
 
@@ -38,7 +39,8 @@ ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
 PARAMS = read_params(ROOT / "params.yaml")
 RECORDS = read_params(ROOT / "records" / "params.yaml")
-STAGES = OmegaConf.to_container(OmegaConf.load(ROOT / "dvc.yaml"), resolve=False)["stages"]
+PIPELINE = OmegaConf.to_container(OmegaConf.load(ROOT / "dvc.yaml"), resolve=False)
+STAGES = PIPELINE["stages"]
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 DATASETS = sorted(path.stem for path in (CONF / "dataset").glob("*.yaml"))
 DATA_STAGES = ("fetch", "parse")
@@ -250,6 +252,37 @@ def test_dvc_watches_only_parameters_that_a_data_set_has(stage: str, name: str) 
     for source in definition.sources:
         for key in keys:
             assert OmegaConf.select(definition, key.replace("${source}", source)) is not None, key
+
+
+def test_the_table_of_metrics_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    figures = dict.fromkeys(("train", "valid", "test", "loss"), 0.12345)
+    files = {f"outputs/{name}/metrics.json": {"data": figures} for name in EXPERIMENTS}
+    show_metrics({"workspace": {"data": files}})
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + len(EXPERIMENTS)
+    assert max(map(len, lines)) <= 80
+
+
+def test_every_experiment_is_an_artifact() -> None:
+    expected = {name: {"path": f"outputs/{name}/parameters.pkl", "type": "model"} for name in EXPERIMENTS}
+    assert PIPELINE["artifacts"] == expected
+
+
+def test_every_experiment_is_in_one_plot_by_its_accuracy_on_images_that_it_does_not_train_on() -> None:
+    """On the train part where it has no others."""
+    plots = {name: plot for entry in PIPELINE["plots"] for name, plot in entry.items()}
+    for dataset in PARAMS.datasets:
+        chosen = {}
+        for experiment in EXPERIMENTS:
+            config = compose(CONF, [f"experiment={experiment}"])
+            if config.dataset.name == dataset:
+                has_valid = (config.split.valid_count or 0) > 0
+                chosen[f"outputs/{experiment}/history.csv"] = f"{'valid' if has_valid else 'train'}_accuracy"
+        assert plots[f"{dataset}_accuracy"]["y"] == chosen
+    searches = [name for name in EXPERIMENTS if compose(CONF, [f"experiment={name}"]).search.space]
+    assert {name for name in plots if name.endswith("_trials")} == {f"{name}_trials" for name in searches}
+    for name in searches:
+        assert plots[f"{name}_trials"]["y"] == {f"outputs/{name}/trials.csv": "valid_accuracy"}
 
 
 def test_stages_modules_and_commands_have_one_name() -> None:

@@ -72,8 +72,13 @@ class Results:
 
     @property
     def metrics(self) -> Path:
-        """Accuracy and loss per part."""
+        """The accuracy on each part by its name, and the loss on the test part."""
         return self.folder / "metrics.json"
+
+    @property
+    def per_part(self) -> Path:
+        """Images, accuracy and loss of each part, and the test part's expected calibration error."""
+        return self.folder / "per_part.csv"
 
     @property
     def per_class(self) -> Path:

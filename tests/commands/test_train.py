@@ -11,7 +11,6 @@ from pipeline.commands import train
 from pipeline.config.compose import read_config, to_yaml
 from pipeline.config.schema import Config
 from pipeline.core.errors import ConfigError, PipelineError
-from pipeline.core.files.tables import read_json
 from pipeline.core.paths import Layout
 
 Run = Callable[..., Any]
@@ -120,4 +119,4 @@ def test_another_tier_by_override(parsed: Layout, python: Run, tier: str, flags:
     assert ended.code == 0, ended.err
     promised = "the results may have other bits than on other machines: runtime=native promises nothing"
     assert ended.err.count(promised) == (tier == "native")
-    assert read_json(folder / "metrics.json")["runtime"] == tier
+    assert read_config(folder / "config.yaml").runtime.name == tier

@@ -37,19 +37,23 @@ def again(layout: Layout, experiment: str = "tiny") -> None:
 
 def test_the_metrics_of_every_part(evaluated: Layout) -> None:
     results = evaluated.results("tiny")
-    metrics = read_json(results.metrics)
-    assert list(metrics) == ["source", "dataset", "runtime", "train", "valid", "test"]
-    assert (metrics["source"], metrics["dataset"], metrics["runtime"]) == ("bundled", TITLE, "portable")
-    assert {name: list(metrics[name]) for name in ("train", "valid", "test")} == {
-        "train": ["accuracy", "loss"],
-        "valid": ["accuracy", "loss"],
-        "test": ["accuracy", "loss", "expected_calibration_error"],
-    }
+    metrics, rows = read_json(results.metrics), read_csv(results.per_part)
+    assert list(metrics) == ["train", "valid", "test", "loss"]
+    assert [list(row) for row in rows] == [
+        ["part", "images", "accuracy", "loss", "expected_calibration_error"]
+    ] * 3
+    assert [(row["part"], row["images"]) for row in rows] == [
+        ("train", "160"),
+        ("valid", "40"),
+        ("test", "100"),
+    ]
     last = read_csv(results.history)[-1]
-    for part in ("train", "valid"):
-        assert metrics[part]["accuracy"] == float(last[f"{part}_accuracy"])
-        assert metrics[part]["loss"] == float(last[f"{part}_loss"])
-    assert 0 <= metrics["test"]["expected_calibration_error"] <= 1
+    for row in rows[:2]:
+        assert metrics[row["part"]] == float(row["accuracy"]) == float(last[f"{row['part']}_accuracy"])
+        assert float(row["loss"]) == float(last[f"{row['part']}_loss"])
+        assert row["expected_calibration_error"] == ""
+    assert (metrics["test"], metrics["loss"]) == (float(rows[2]["accuracy"]), float(rows[2]["loss"]))
+    assert 0 <= float(rows[2]["expected_calibration_error"]) <= 1
     text = results.metrics.read_text()
     assert text == json.dumps(metrics, indent=2) + "\n"
 
@@ -71,9 +75,9 @@ def test_the_numbers_are_those_of_the_predictions(evaluated: Layout) -> None:
         [float(row["probability_of_actual"]) for row in rows], expected[np.arange(100), parts.test.labels]
     )
     right = sum(row["actual"] == row["predicted"] for row in rows)
-    test = read_json(results.metrics)["test"]
-    assert test["accuracy"] == right / 100
-    assert test["loss"] == pytest.approx(
+    metrics = read_json(results.metrics)
+    assert metrics["test"] == right / 100
+    assert metrics["loss"] == pytest.approx(
         -np.mean([np.log(float(row["probability_of_actual"])) for row in rows]), rel=1e-5
     )
     arrays = read_arrays(results.probabilities)
@@ -95,7 +99,7 @@ def test_the_table_of_classes(evaluated: Layout) -> None:
         assert float(row["precision"]) == (right / guessed if guessed else 0)
         assert 0 <= float(row["roc_area"]) <= 1
     recalls = [float(row["recall"]) for row in rows]
-    assert np.mean(recalls) == pytest.approx(read_json(results.metrics)["test"]["accuracy"])
+    assert np.mean(recalls) == pytest.approx(read_json(results.metrics)["test"])
 
 
 def run(layout: Layout, config: Config) -> None:
@@ -120,28 +124,22 @@ def test_the_curve_runs_from_corner_to_corner(evaluated: Layout) -> None:
 
 def test_a_part_without_images_is_left_out(parsed: Layout, configs: dict[str, Config]) -> None:
     run(parsed, with_values(configs["tiny"], {"split.valid_count": 0}))
-    assert list(read_json(parsed.results("tiny").metrics)) == [
-        "source",
-        "dataset",
-        "runtime",
-        "train",
-        "test",
-    ]
+    assert list(read_json(parsed.results("tiny").metrics)) == ["train", "test", "loss"]
+    assert [row["part"] for row in read_csv(parsed.results("tiny").per_part)] == ["train", "test"]
 
 
 def test_what_is_said_names_the_source(evaluated: Layout, cli: Run) -> None:
     ended = cli("evaluate", "tiny")
     metrics = read_json(evaluated.results("tiny").metrics)
-    shown = ", ".join(
-        f"{part} {100 * metrics[part]['accuracy']:.2f} %" for part in ("train", "valid", "test")
-    )
+    shown = ", ".join(f"{part} {100 * metrics[part]:.2f} %" for part in ("train", "valid", "test"))
     assert ended.err == f"tiny on {TITLE}: accuracy {shown}\n"
 
 
-def test_the_official_source_is_named_too(parsed: Layout, configs: dict[str, Config]) -> None:
+def test_the_official_source_is_named_too(
+    parsed: Layout, configs: dict[str, Config], capsys: pytest.CaptureFixture[str]
+) -> None:
     run(parsed, with_values(configs["tiny"], {"source": "official"}))
-    metrics = read_json(parsed.results("tiny").metrics)
-    assert (metrics["source"], metrics["dataset"]) == ("official", "a few digits")
+    assert "tiny on a few digits: accuracy " in capsys.readouterr().err
 
 
 def test_the_searched_configuration_is_the_one_that_is_evaluated(
@@ -151,7 +149,7 @@ def test_the_searched_configuration_is_the_one_that_is_evaluated(
     run(parsed, configs["tiny_grid"])
     results = parsed.results("tiny_grid")
     best = max(float(row["valid_accuracy"]) for row in read_csv(results.trials))
-    assert read_json(results.metrics)["valid"]["accuracy"] == best
+    assert read_json(results.metrics)["valid"] == best
     trained = trained_config(configs["tiny_grid"], results)
     assert trained.model.hidden == [read_parameters(results.parameters)["W1"].shape[1]]
     assert not trained.search.space
