@@ -13,10 +13,10 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run records remote verify test test-slow test-service test-all coverage benchmark lint format lock clean
+.PHONY: help setup setup-dev run records remote plots-offline verify test test-slow test-service test-all coverage benchmark lint format lock clean
 
 help: ## print the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv/ with the locked dependencies
 
@@ -82,6 +82,21 @@ remote: $(READY) ## keep DVC's outputs at URL too (a folder, s3://bucket/folder)
 	@dvc remote add --quiet --force --default storage "$(URL)"
 	@dvc remote modify storage verify true
 	@echo "storage is $(URL), in .dvc/config. Next: dvc push"
+
+# Those of the versions that DVC's page names, with their licences.
+plots-offline: $(READY) ## put the scripts of DVC's curves (from npm, 0.8 MB) into its page, which then needs no network
+	@set -e; work=.dvc/tmp/scripts; rm -rf $$work; mkdir -p $$work; \
+	for package in $$(python -c 'import re; from dvc_render import VegaRenderer; \
+	    print(*re.findall("npm/([^\"]+)", VegaRenderer.SCRIPTS))'); do \
+	  npm pack --silent --pack-destination $$work $$package >/dev/null; \
+	  tar -xzf $$work/*.tgz -C $$work; rm $$work/*.tgz; \
+	  { echo "<script>/*"; cat $$work/package/LICENSE; echo "*/"; \
+	    cat $$work/package/build/$${package%@*}.min.js; echo "</script>"; } >> $$work/all.html; \
+	  rm -r $$work/package; \
+	done; \
+	sed -e "/{scripts}/{r $$work/all.html" -e 'd;}' .dvc/plots.html > .dvc/plots_offline.html
+	@dvc config --local plots.html_template plots_offline.html
+	@echo "dvc plots show and dvc plots diff need no network any more"
 
 verify: $(READY) ## run the last commit from nothing in a clone, compare every output (OPTIONS=--quick)
 	@pipeline verify $(OPTIONS)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dvc.compare import show_metrics
 from dvc.utils.serialize import load_yaml
 from omegaconf import OmegaConf
 
@@ -252,15 +251,6 @@ def test_dvc_watches_only_parameters_that_a_data_set_has(stage: str, name: str) 
     for source in definition.sources:
         for key in keys:
             assert OmegaConf.select(definition, key.replace("${source}", source)) is not None, key
-
-
-def test_the_table_of_metrics_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    figures = dict.fromkeys(("train", "valid", "test", "loss"), 0.12345)
-    files = {f"outputs/{name}/metrics.json": {"data": figures} for name in EXPERIMENTS}
-    show_metrics({"workspace": {"data": files}})
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 1 + len(EXPERIMENTS)
-    assert max(map(len, lines)) <= 80
 
 
 def test_every_experiment_is_an_artifact() -> None:

@@ -19,6 +19,7 @@ EXAMPLE = "init my_project"
 PROJECT: Final = (
     ".dvc/config",
     ".dvc/plots.html",
+    ".dvc/plots",
     ".dvcignore",
     ".gitignore",
     "conf",
