@@ -288,6 +288,11 @@ ALLOWED = {
         "pipeline/data/download/part.py",
         "path.open",
     ): "an unfinished download, renamed once its checksum is right",
+    ("pipeline/commands/shared/runs.py", "(folder / LOG).open"): "a log, line by line as a run goes on",
+    (
+        "pipeline/commands/shared/runs.py",
+        "(journal / f'{job.number}.json').write_text",
+    ): "in a temporary folder, to be read again",
     ("pipeline/core/system.py", "os.fdopen"): "a stream that goes nowhere",
     ("pipeline/repro/clone.py", "log.open"): "in verify's temporary folder",
     ("pipeline/repro/clone.py", "(folder / 'config.local').write_text"): "in verify's temporary folder",

@@ -651,6 +651,16 @@ def test_a_sweep_of_two(parsed: Layout, cli: Run) -> None:
     assert [read_config(run / "config.yaml").model.hidden for run in (first, second)] == [[3], [4, 5]]
     assert all((run / "metrics.json").is_file() for run in (first, second))
     assert not parsed.results("tiny").folder.exists()
+    # Which is which, while they run, in their folders and in the end.
+    begun = [line for line in ended.err.splitlines() if line.startswith("#")]
+    assert begun == ["#0 model.hidden=[3]", "#1 model.hidden=[4,5]"]
+    assert "".join((run / "run.log").read_text() for run in (first, second)) == ended.err
+    assert "model.hidden=[3]" in OmegaConf.load(first / "overrides.yaml")
+    header, *rows = ended.out.splitlines()
+    assert header.split() == ["run", "model.hidden", "valid", "test"]
+    assert {row.split()[0] for row in rows} == {"#0", "#1"}
+    accuracies = [float(row.split()[2]) for row in rows]
+    assert accuracies == sorted(accuracies, reverse=True)
 
 
 @pytest.mark.slow
@@ -666,7 +676,9 @@ def test_a_job_that_fails_does_not_stop_the_others(
     parsed: Layout, cli: Run, sweep: str, expected: str, code: int
 ) -> None:
     ended = cli("train", "-m", "experiment=tiny", "model.activation=relu", sweep)
-    assert f"pipeline: {expected}" in ended.err
+    assert f"pipeline: #0: {expected}" in ended.err
+    first, _, last = ended.out.splitlines()[-1].split()
+    assert (first, last) == ("#0", "failed")
     assert "Traceback" not in ended.err
     assert "HYDRA_FULL_ERROR" not in ended.err
     assert ended.code == code

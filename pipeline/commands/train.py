@@ -11,7 +11,9 @@ import logging
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,11 +24,17 @@ from pipeline.core.progress import say
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+    from pipeline.commands.shared.runs import Job
+    from pipeline.config.schema import Config
+
 EXAMPLE = "train experiment=mnist_two_layer optimizer.learning_rate=0.2"
 
 # Flags of Hydra with which a configuration of conf/ is run, or shown; the others show something else.
 _RUNNING: Final = {"-m", "--multirun"}
 _SHOWING: Final = {"-c", "--cfg", "-p", "--package", "--resolve"}
+
+# What is noted at an error that a run has not foreseen.
+_IN_RUN: Final = "in the run "
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -109,44 +117,80 @@ def run_application(
         PipelineError: an override is wrong, or the only job failed.
     """
     import hydra  # slow to import
-    from hydra.core.hydra_config import HydraConfig
-    from omegaconf import DictConfig, OmegaConf
+    from omegaconf import DictConfig
 
+    from pipeline.commands.shared import runs
     from pipeline.commands.shared.sources import read_source
+    from pipeline.commands.shared.terminal import write
     from pipeline.config.compose import hydra_overrides
-
-    failures: list[Exception] = []
 
     @hydra.main(version_base="1.3", config_path=str(layout.conf), config_name="config")
     def application(composed: DictConfig) -> None:
-        # As it stands: a folder's name may look like a reference.
-        hydra_values: Any = OmegaConf.to_container(HydraConfig.instance().cfg, resolve=False)
-        folder = Path(hydra_values["hydra"]["runtime"]["output_dir"])
-        try:
-            run_composed(layout, composed, folder, engine, source)
-        except PipelineError as error:
-            if is_interrupted():
+        job = _this_job()
+        with runs.logged(Path(job.folder)):
+            if job.number is not None:
+                say(f"{job} {' '.join(runs.varied_overrides(job.overrides, constant))}")
+            code = 1
+            try:
+                run_composed(layout, composed, Path(job.folder), engine, source, job.overrides)
+                code = 0
+            except PipelineError as error:
+                if is_interrupted():
+                    raise
+                # The other jobs of a sweep go on.
+                complain(str(error) if job.number is None else f"{job}: {error}")
+                code = 2 if isinstance(error, UsageError) else 1
+            except Exception as error:
+                error.add_note(f"{_IN_RUN}{job}")
                 raise
-            # The other jobs of a sweep go on.
-            complain(str(error))
-            failures.append(error)
-        except Exception as error:
-            failures.append(error)
-            raise
+            finally:
+                runs.note_end(Path(journal), replace(job, exit_code=code))
 
     source = read_source(layout) if _needs_source(arguments) else ""
     given = [*arguments, f"source={source}"] if source else list(arguments)
     _check_overrides(layout, given)
-    with _as_hydra_program(layout.root, hydra_overrides(given)):
+    given = hydra_overrides(given)
+    with tempfile.TemporaryDirectory() as journal, _as_hydra_program(layout.root, given):
         try:
+            constant = _constant_keys(given)
             application()
         except Exception as error:
-            if error in failures:
+            if any(note.startswith(_IN_RUN) for note in getattr(error, "__notes__", ())):
                 raise
             raise _explain_error(layout, error) from error
-    if failures:
-        return 2 if all(isinstance(failure, UsageError) for failure in failures) else 1
-    return 0
+        jobs = runs.read_journal(Path(journal))
+    if any(job.number is not None for job in jobs):
+        for line in runs.sweep_table(jobs, constant):
+            write(line)
+    codes = {job.exit_code for job in jobs} - {0}
+    return 0 if not codes else 2 if codes == {2} else 1
+
+
+def _this_job() -> "Job":
+    """What Hydra says of the run that it has begun, in whichever process."""
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
+
+    from pipeline.commands.shared.runs import Job
+
+    # As it stands: a folder's name may look like a reference.
+    values: Any = OmegaConf.to_container(HydraConfig.instance().cfg, resolve=False)
+    hydra = values["hydra"]
+    number = hydra["job"]["num"]  # "???" for a run by itself
+    return Job(
+        folder=hydra["runtime"]["output_dir"],
+        number=number if isinstance(number, int) else None,
+        overrides=hydra["overrides"]["task"],
+        exit_code=0,
+    )
+
+
+def _constant_keys(arguments: Sequence[str]) -> set[str]:
+    """The keys of the overrides that have one value, the same in every job of a sweep."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    parsed = OverridesParser.create().parse_overrides(_overrides(arguments))
+    return {each.get_key_element() for each in parsed if not each.is_sweep_override()}
 
 
 def _explain_error(layout: Layout, error: Exception) -> PipelineError:
@@ -249,7 +293,12 @@ def _as_hydra_program(root: Path, arguments: Sequence[str]) -> Iterator[None]:
 
 
 def run_composed(
-    layout: Layout, composed: "DictConfig", folder: Path, engine: str = "", source: str = ""
+    layout: Layout,
+    composed: "DictConfig",
+    folder: Path,
+    engine: str = "",
+    source: str = "",
+    overrides: Sequence[str] = (),
 ) -> None:
     """Run one composed configuration into `folder`.
 
@@ -259,11 +308,15 @@ def run_composed(
         folder: a new one.
         engine: where a search runs; empty for what the environment says.
         source: the one of params.yaml, to be said, where the overrides named none.
+        overrides: which gave this configuration, to be kept.
 
     Raises:
         PipelineError: a value is wrong, the data set is not parsed yet, or a stage fails.
     """
-    from pipeline.commands.shared.sources import parse_command, say_source  # not needed for --help
+    from omegaconf import OmegaConf  # not needed for --help
+
+    from pipeline.commands.shared.runs import OVERRIDES
+    from pipeline.commands.shared.sources import parse_command, say_source
     from pipeline.config.compose import check, to_yaml
     from pipeline.core import runtime
 
@@ -284,6 +337,7 @@ def run_composed(
     if source:
         say_source(source, option="source=")
     write_text(context.results.config, to_yaml(config))
+    write_text(folder / OVERRIDES, OmegaConf.to_yaml(list(overrides)))
     for stage in (split, train, evaluate, plot):
         stage.run(context)
     say(f"results in {folder}")

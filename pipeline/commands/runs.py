@@ -1,0 +1,119 @@
+"""runs: list the runs apart from DVC, with their accuracies and what differs from their experiment."""
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from pipeline.core.paths import Layout, Results
+
+if TYPE_CHECKING:
+    from pipeline.config.schema import Config
+
+EXAMPLE = "runs mnist_two_layer"
+
+# Of no bearing on a result.
+_LEFT_OUT: Final = {"name", "published"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.description = (
+        "The runs in runs/, those of `pipeline train KEY=VALUE …`: the accuracies of each, and what differs"
+        " from its experiment as conf/ defines it now. Its folder has config.yaml, overrides.yaml, run.log,"
+        " the figures and the pictures."
+    )
+    parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help="list only runs of these")
+    parser.add_argument("--json", action="store_true", help="print them as JSON")
+
+
+def run(layout: Layout, options: argparse.Namespace) -> None:
+    """Print the runs.
+
+    Raises:
+        PipelineError: a file of a run is damaged.
+    """
+    from pipeline.commands.shared.runs import accuracy_cells  # not needed for --help
+    from pipeline.commands.shared.terminal import table, write, write_json
+
+    found = [
+        each for each in _read(layout) if not options.experiments or each["experiment"] in options.experiments
+    ]
+    if options.json:
+        write_json({"runs": found})
+        return
+    if not found:
+        write(
+            f"no runs in {layout.root / 'runs'}: `pipeline train experiment=NAME KEY=VALUE …` makes one there"
+        )
+        return
+    rows = [["run", "valid", "test", "differs from its experiment in"]]
+    for each in found:
+        told = " ".join(f"{key}={value}" for key, value in each["differences"].items())
+        rows.append([each["run"], *accuracy_cells(each["figures"]), told or "nothing"])
+    for line in table(rows, left=(0, 3)):
+        write(line)
+
+
+def _read(layout: Layout) -> Iterator[dict[str, Any]]:
+    """What is told of each run, the oldest first."""
+    from pipeline.commands.shared.runs import read_figures, read_overrides  # not needed for --help
+    from pipeline.config.compose import read_config
+
+    home = layout.root / "runs"
+    bases: dict[tuple[str, ...], dict[str, Any]] = {}
+    for path in sorted(home.rglob(Results(home).config.name)):
+        config, overrides = read_config(path), read_overrides(path.parent)
+        base = config.name, config.source, config.dataset.name
+        if base not in bases:
+            bases[base] = _values(_config_in_conf(layout, config))
+        yield {
+            "run": path.parent.relative_to(home).as_posix(),
+            "experiment": config.name,
+            "overrides": overrides,
+            "differences": _differences(bases[base], _values(config), overrides),
+            "figures": read_figures(path.parent),
+        }
+
+
+def _config_in_conf(layout: Layout, config: "Config") -> "Config":
+    """The experiment as conf/ has it now; what every run has where there is no such experiment."""
+    from pipeline.config.compose import compose  # not needed for --help
+
+    is_there = (layout.conf / "experiment" / f"{config.name}.yaml").is_file()
+    choice = f"experiment={config.name}" if is_there else f"dataset={config.dataset.name}"
+    return compose(layout.conf, [choice, f"source={config.source}"])
+
+
+def _values(config: "Config") -> dict[str, Any]:
+    """Every value of a configuration by its key."""
+    from omegaconf import OmegaConf  # slow to import
+
+    from pipeline.config.compose import to_yaml
+
+    nested = OmegaConf.to_container(OmegaConf.create(to_yaml(config)))
+    return {key: value for key, value in _flat(nested, "") if key.partition(".")[0] not in _LEFT_OUT}
+
+
+def _flat(node: Any, prefix: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401  (plain YAML data)
+    if not isinstance(node, Mapping):
+        yield prefix, node
+        return
+    for key, value in node.items():
+        yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
+
+
+def _differences(
+    base: Mapping[str, Any], values: Mapping[str, Any], overrides: Sequence[str]
+) -> dict[str, Any]:
+    """What differs; of another choice only its name, and what was asked for by its key."""
+    keys = dict.fromkeys((*base, *values))
+    changed = {key: values.get(key) for key in keys if base.get(key) != values.get(key)}
+    asked = {override.partition("=")[0].lstrip("+") for override in overrides}
+    found = {}
+    for key, value in changed.items():
+        group = key.partition(".")[0]
+        if f"{group}.name" not in changed or key in asked:
+            found[key] = value
+        elif key == f"{group}.name":
+            found[group] = value
+    return found
