@@ -62,7 +62,7 @@ def confusion(matrix: Integers, class_names: Sequence[str], *, title: str, subti
 
     right = f"{hits.sum() / total:.2%} ({hits.sum():,} of {total:,} right)" if total else "no examples"
     figure = new_figure(
-        title, f"{subtitle} · accuracy {right}" if total else f"{subtitle} · {right}", body=6.2
+        title, f"{subtitle} · accuracy {right}" if total else f"{subtitle} · {right}", body=6.6
     )
     large = count > MOST_CELLS_WITH_TEXT
     axes = figure.subplots()
@@ -99,7 +99,9 @@ def confusion(matrix: Integers, class_names: Sequence[str], *, title: str, subti
             axes.text(1.012, row, share, transform=beside, fontsize=8.5, color=BLUE, va="center_baseline")
     else:
         _list_mistakes(axes, np.where(diagonal, 0, matrix), names)
-    bar = figure.colorbar(ScalarMappable(norm, ERRORS), ax=axes, fraction=0.03, pad=0.02, aspect=40)
+    bar = figure.colorbar(
+        ScalarMappable(norm, ERRORS), ax=axes, location="bottom", fraction=0.025, pad=0.02, aspect=50
+    )
     bar.set_label("mistakes: share of the actual class (%)")
     bar.outline.set_visible(False)
     return finish_layout(figure)

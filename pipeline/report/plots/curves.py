@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from pipeline.report.metrics import CalibrationBins, Float64s, Floats, RocCurve, calibration_error, thin_curve
 from pipeline.report.plots.page import (
@@ -16,16 +16,19 @@ from pipeline.report.plots.page import (
     distinct_labels,
     finish_layout,
     keep_percent_range,
-    label_line_ends,
+    label_line_end,
     make_logarithmic,
     new_figure,
     shorten_label,
 )
 from pipeline.report.plots.style import (
     BLUE,
+    DECADE,
+    FEW_EXAMPLES,
     INK,
     LINE,
     LOG_RATIO,
+    MISSING,
     MOST_LISTED,
     MOST_MARKED_EPOCHS,
     MUTED,
@@ -67,19 +70,19 @@ def training_curves(history: Mapping[str, Floats], *, title: str, subtitle: str)
     changing = known_rates.size > 1 and bool(known_rates.min() < known_rates.max())
 
     figure = new_figure(title, subtitle, body=3.3)
-    ratios = [1.0, 1.0, 0.62] if changing else [1.0, 1.0]
-    panels: Sequence[Axes] = figure.subplots(1, len(ratios), width_ratios=ratios)
+    panels: Sequence[Axes] = figure.subplots(1, 3 if changing else 2)
     marker = "o" if count <= MOST_MARKED_EPOCHS else ""
     _draw_measure(panels[0], epochs, columns, "loss", marker)
     _draw_measure(panels[1], epochs, columns, "accuracy", marker)
     if changing:
         panels[2].plot(epochs, rates, color=MUTED, marker=marker, markersize=3.5)
         panels[2].set_ylabel("learning rate")
+        panels[2].yaxis.set_major_locator(MaxNLocator(nbins=5))
         if known_rates.min() > 0 and known_rates.max() / known_rates.min() > LOG_RATIO:
             make_logarithmic(panels[2])
-    for axes, ticks in zip(panels, (6, 6, 4), strict=False):
+    for axes in panels:
         axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=ticks, integer=True, min_n_ticks=1))
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
         if count == 1:
             axes.set_xticks(epochs)
     return finish_layout(figure)
@@ -88,7 +91,7 @@ def training_curves(history: Mapping[str, Floats], *, title: str, subtitle: str)
 def _draw_measure(
     axes: Axes, epochs: Floats, columns: Mapping[str, Floats], measure: str, marker: str
 ) -> None:
-    """Draw the train and valid columns of one measure, with their last values and the best valid one."""
+    """Draw the train and valid columns of a measure; above them their last values and the best valid one."""
     accuracy = measure == "accuracy"
     lines = []
     for part, colour in (("train", BLUE), ("valid", VERMILION)):
@@ -104,24 +107,24 @@ def _draw_measure(
         return
 
     def format_value(value: float) -> str:
-        return f"{value:.2f}%" if accuracy else f"{value:.3g}"
+        return f"{value:.2f}%" if accuracy else f"{value:#.3g}"
 
     if accuracy:
         keep_percent_range(axes)
     else:
         choose_loss_scale(axes, np.concatenate([values for _, _, values, _ in lines]))
-    label_line_ends(
-        axes,
-        [(values[-1], f"{part}\n{format_value(values[-1])}", colour) for part, _, values, colour in lines],
-    )
-    part, where, values, colour = lines[-1]
-    if part == "valid" and len(values) > 1:
-        best = int(values.argmax() if accuracy else values.argmin())
-        word = "highest" if accuracy else "lowest"
-        axes.set_title(
-            f"{word} valid {format_value(values[best])} at epoch {where[best]:g}", color=colour, fontsize=8.5
-        )
-        axes.plot(where[best], values[best], "o", markersize=8, mfc="none", color=colour)
+    texts = []
+    for part, where, values, _ in lines:
+        texts.append(f"{part} {format_value(values[-1])}")
+        if part == "valid" and len(values) > 1:
+            best = int(values.argmax() if accuracy else values.argmin())
+            axes.plot(where[best], values[best], "o", markersize=8, mfc="none", color=VERMILION)
+            texts[-1] += f" · best {format_value(values[best])} at epoch {where[best]:g}"
+    # A title has one colour: with two parts it is the upper line, and leaves room for the lower one.
+    axes.set_title(texts[0], fontsize=8.5, color=lines[0][3], pad=6 if len(lines) == 1 else 19)
+    if len(lines) > 1:
+        below: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
+        axes.annotate(texts[1], (0, 1), (0, 6), fontsize=8.5, color=lines[1][3], in_layout=False, **below)
 
 
 @with_style
@@ -168,7 +171,7 @@ def step_losses(steps: Array, losses: Floats, *, title: str, subtitle: str) -> F
     choose_loss_scale(axes, middle)
     axes.margins(x=0.01 if len(y) > 1 else 0.05)
     last = "last step" if window == 1 else f"last {window // 2 + 1} steps"
-    label_line_ends(axes, [(float(middle[-1]), f"{last}\n{middle[-1]:.3g}", BLUE)])
+    label_line_end(axes, float(middle[-1]), f"{last}\n{middle[-1]:.3g}", BLUE)
     return finish_layout(figure)
 
 
@@ -188,34 +191,54 @@ def reliability(bins: CalibrationBins, *, title: str, subtitle: str) -> Figure:
         ValueError: the bins hold no example.
     """
     count = len(bins.counts)
-    total = int(bins.counts.sum())
     filled = bins.counts > 0
+    few = filled & (bins.counts < FEW_EXAMPLES)
+    enough = filled & ~few
     error = f"expected calibration error {calibration_error(bins):.2%}"
     figure = new_figure(title, f"{subtitle} · {error}", body=4.6)
-    upper, lower = figure.subplots(2, 1, height_ratios=[2.6, 1], sharex=True)
-    edges = 100 * np.arange(count + 1) / count
-    accuracy = 100 * bins.accuracy[filled]
-    confidence = 100 * bins.confidence[filled]
-    upper.bar(
-        edges[:-1][filled], accuracy, width=100 / count, align="edge", color=SCORES(0.4), edgecolor="white"
-    )
+    upper, lower = figure.subplots(2, 1, height_ratios=[2.4, 1], sharex=True)
+    lefts = 100 * np.arange(count) / count
+    accuracy = 100 * bins.accuracy
+    confidence = 100 * bins.confidence
+    bars: dict[str, Any] = {"width": 100 / count, "align": "edge", "edgecolor": "white"}
+    upper.bar(lefts[enough], accuracy[enough], color=SCORES(0.4), **bars)
+    upper.bar(lefts[few], accuracy[few], color=MISSING, **bars)
     upper.plot([0, 100], [0, 100], color=LINE, linewidth=1, linestyle="--", label="calibrated")
-    upper.vlines(confidence, accuracy, confidence, color=VERMILION, linewidth=1.4, label="gap")
-    upper.plot(
-        confidence, accuracy, "o", color=BLUE, markersize=5, label="accuracy at the bin's mean confidence"
+    upper.vlines(
+        confidence[enough], accuracy[enough], confidence[enough], color=VERMILION, linewidth=1.4, label="gap"
     )
+    dots = {"linestyle": "", "marker": "o", "markersize": 5}
+    label = "accuracy at the bin's mean confidence"
+    upper.plot(confidence[enough], accuracy[enough], color=BLUE, label=label, **dots)
+    if few.any():
+        # A handful of them is far from the diagonal by chance.
+        label = f"the same of fewer than {FEW_EXAMPLES} examples"
+        upper.plot(confidence[few], accuracy[few], color=LINE, mfc="white", label=label, **dots)
     upper.set_ylabel("accuracy (%)")
     upper.set_ylim(-2, 102)
     upper.legend(loc="upper left")
-    lower.bar(
-        edges[:-1],
-        100 * bins.counts / total,
-        width=100 / count,
-        align="edge",
-        color=PALE,
-        edgecolor="white",
-    )
-    lower.set_ylabel("examples (%)")
+    counts = bins.counts[filled]
+    lowest = 0.0
+    if counts.max() > DECADE * np.median(counts):
+        # A linear axis would show the tallest bar alone.
+        lowest = 0.5
+        lower.set_yscale("log")
+    lower.bar(lefts[filled], counts - lowest, bottom=lowest, color=PALE, **bars)
+    lower.set_ylim(lowest, (8 if lowest else 1.25) * float(counts.max()))
+    lower.yaxis.set_major_locator(LogLocator(numticks=4) if lowest else MaxNLocator(nbins=3, integer=True))
+    lower.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    lower.yaxis.set_minor_locator(NullLocator())
+    for left, examples in zip(lefts[filled].tolist(), counts.tolist(), strict=True):
+        lower.annotate(
+            f"{examples:,}",
+            (left + 50 / count, examples),
+            (0, 3),
+            textcoords="offset points",
+            ha="center",
+            fontsize=min(8.0, 120 / count),
+            color=MUTED,
+        )
+    lower.set_ylabel("examples")
     lower.set_xlabel("confidence: probability of the predicted class (%)")
     lower.set_xlim(0, 101)
     figure.align_ylabels([upper, lower])

@@ -126,32 +126,20 @@ def keep_percent_range(axes: Axes) -> None:
     axes.set_ylim(max(low, -pad), min(high, 100 + pad))
 
 
-def label_line_ends(axes: Axes, entries: Sequence[tuple[float, str, str]]) -> None:
-    """Write (value, text of two lines, colour) at the right of axes, moved apart where they would touch."""
+def label_line_end(axes: Axes, value: float, text: str, colour: str) -> None:
+    """Write a text of two lines at the right of axes, at a value's height or as near as the axes go."""
     to_fraction = axes.transData + axes.transAxes.inverted()
-    right = axes.get_xlim()[1]
-    places = sorted(
-        (float(to_fraction.transform((right, value))[1]), text, colour) for value, text, colour in entries
+    height = float(to_fraction.transform((axes.get_xlim()[1], value))[1])
+    axes.annotate(
+        text,
+        (1, min(max(height, 0.065), 0.935)),
+        xycoords="axes fraction",
+        xytext=(5, 0),
+        textcoords="offset points",
+        fontsize=8.5,
+        color=colour,
+        va="center",
     )
-    apart = 0.13
-    heights = [min(max(place, apart / 2), 1 - apart / 2) for place, *_ in places]
-    for index in range(1, len(heights)):
-        overlap = apart - (heights[index] - heights[index - 1])
-        if overlap > 0:
-            heights[index - 1] -= overlap / 2
-            heights[index] += overlap / 2
-    shift = min(0.0, 1 - apart / 2 - heights[-1]) or max(0.0, apart / 2 - heights[0])
-    for y, (_, text, colour) in zip([height + shift for height in heights], places, strict=True):
-        axes.annotate(
-            text,
-            (1, y),
-            xycoords="axes fraction",
-            xytext=(5, 0),
-            textcoords="offset points",
-            fontsize=8.5,
-            color=colour,
-            va="center",
-        )
 
 
 def format_percent(share: float) -> str:

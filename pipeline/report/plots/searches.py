@@ -166,7 +166,7 @@ def search_axes(
     figure = new_figure(
         title,
         " · ".join([subtitle, _search_summary(axes, percent, best)]),
-        body=2.9 * math.ceil(len(axes) / 3),
+        body=2.9 * math.ceil(len(axes) / 3) + 0.3,
     )
     across = min(len(axes), 3)
     panels = figure.subplots(math.ceil(len(axes) / across), across, squeeze=False, sharey=True)
@@ -189,12 +189,12 @@ def search_axes(
             alpha=0.45,
             linewidths=0,
             clip_on=False,
+            label="trial",
         )
         _draw_medians(panel, axis, heights, known)
         if best is not None:
-            panel.plot(
-                axis.positions[best], percent[best], "o", markersize=9, mfc="none", mew=1.8, color=VERMILION
-            )
+            ring = {"marker": "o", "linestyle": "", "markersize": 9, "mfc": "none", "mew": 1.8}
+            panel.plot(axis.positions[best], percent[best], color=VERMILION, label="best trial", **ring)
         _scale_search_axis(panel, axis)
         panel.set_xlabel(shorten_label(axis.name, 34))
         if index % across == 0:
@@ -203,6 +203,9 @@ def search_axes(
             panel.axhline(bottom, color=LINE, linewidth=0.8, linestyle=":")
     if below:
         panels[0, 0].set_title(f"{below} below {bottom:.1f}% at the edge", color=MUTED, fontsize=8.5)
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    if best is not None:
+        figure.legend(handles, labels, loc="outside lower right", ncols=len(labels))
     return finish_layout(figure)
 
 
@@ -220,7 +223,8 @@ def _draw_medians(panel: Axes, axis: SearchAxis, heights: Float64s, known: npt.N
         groups = [np.isin(np.arange(len(known)), part) for part in parts]
     middles = [float(np.median(axis.positions[group])) for group in groups]
     medians = [float(np.median(heights[group])) for group in groups]
-    panel.plot(middles, medians, color=INK, linewidth=1.3, marker="_", markersize=9)
+    label = "median by value" if len(values) <= MOST_VALUES_OF_AN_AXIS else "median of an eighth"
+    panel.plot(middles, medians, color=INK, linewidth=1.3, marker="_", markersize=9, label=label)
 
 
 def _scale_search_axis(panel: Axes, axis: SearchAxis) -> None:
@@ -243,7 +247,9 @@ def _scale_search_axis(panel: Axes, axis: SearchAxis) -> None:
         panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
         panel.xaxis.set_minor_formatter(NullFormatter())
     elif len(values := _format_values(axis, 0.15)):
-        panel.set_xticks(values, [f"{value:g}" for value in values])
+        texts = [f"{value:g}" for value in values]
+        every = 2 if sum(map(len, texts)) + 2 * len(texts) > 24 else 1
+        panel.set_xticks(values, ["" if index % every else text for index, text in enumerate(texts)])
         panel.margins(x=0.08)
     else:
         panel.xaxis.set_major_locator(MaxNLocator(nbins=5))
@@ -289,19 +295,26 @@ def parallel_coordinates(
         colour = SCORES(norm(percent[index]))
         panel.plot(x, lines[index], color=colour, linewidth=0.6 if many else 1.1, alpha=0.55 if many else 0.8)
     if best is not None:
-        panel.plot(x, lines[best], color=VERMILION, linewidth=2.2, marker="o", markersize=4)
+        panel.plot(x, lines[best], color=VERMILION, linewidth=2.2, marker="o", markersize=4, markevery=[-1])
     for place, axis in enumerate(axes):
         panel.plot([place, place], [-0.04, 1.04], color=LINE, linewidth=1)
         for share, text in _marks(axis):
+            # On the axis, so that lines end at the label and none goes through it.
+            of_best = best is not None and math.isclose(share, columns[place][best], abs_tol=1e-9)
             panel.annotate(
                 text,
                 (place, share),
-                (-4, 0),
-                textcoords="offset points",
-                ha="right",
+                ha="center",
                 va="center",
                 fontsize=8,
-                bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.6},
+                color=VERMILION if of_best else INK,
+                weight="bold" if of_best else "normal",
+                bbox={
+                    "facecolor": "white",
+                    "edgecolor": LINE,
+                    "linewidth": 0.6,
+                    "boxstyle": "round,pad=0.25",
+                },
                 zorder=5,
             )
         group, _, name = axis.name.rpartition(".")
@@ -310,9 +323,12 @@ def parallel_coordinates(
     last = len(axes)
     panel.plot([last, last], [-0.04, 1.04], color=LINE, linewidth=1)
     panel.annotate(measure, (last, 1.09), ha="center", weight="bold", fontsize=9)
-    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
-        text = f"{low + share * (high - low):.1f}%"
-        panel.annotate(text, (last, share), (5, 0), textcoords="offset points", va="center", fontsize=8)
+    for score in MaxNLocator(nbins=6, steps=[1, 2, 5, 10]).tick_values(low, high):
+        if low <= score <= high:
+            where = last, (score - low) / (high - low)
+            panel.plot([last, last + 0.015], [where[1]] * 2, color=LINE, linewidth=1)
+            text = f"{score:g}%"
+            panel.annotate(text, where, (7, 0), textcoords="offset points", va="center", fontsize=8)
     panel.set_xlim(-0.35, last + 0.3)
     panel.set_ylim(-0.08, 1.22)
     return finish_layout(figure)

@@ -87,6 +87,7 @@ MOST_UNITS: Final = 100
 MOST_LARGE_TILES: Final = 60
 MOST_MARKED_EPOCHS: Final = 25
 MOST_LISTED: Final = 12
+FEW_EXAMPLES: Final = 30  # of fewer a share says little
 MOST_BARS: Final = 10
 MOST_VALUES_OF_AN_AXIS: Final = 12
 MOST_TICKED_VALUES: Final = 6

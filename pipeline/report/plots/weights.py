@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -32,7 +33,7 @@ def first_layer_weights(
         image_shape: (height, width, channels) of an input, one or three channels.
         title: which experiment.
         subtitle: which source; which units are shown is added.
-        before: the weights before training, of the same shape, drawn beside them with the same scale.
+        before: the weights before training, of the same shape; a row of them is drawn above, on one scale.
 
     Returns:
         A figure with a colour bar for one channel.
@@ -51,12 +52,11 @@ def first_layer_weights(
     if hidden > MOST_UNITS:
         norms = np.square(weights, dtype=np.float64).sum(axis=0)
         chosen = np.argsort(-norms, kind="stable")[:MOST_UNITS]
-    parts = (
-        [("", weights)]
-        if before is None
-        else [("before training · ", before), ("after training · ", weights)]
-    )
-    shown = [np.asarray(part[:, chosen], dtype=np.float64).T.reshape(-1, *image_shape) for _, part in parts]
+
+    def as_tiles(values: Floats, units: npt.NDArray[np.int64]) -> Floats:
+        return np.asarray(values[:, units], dtype=np.float64).T.reshape(-1, *image_shape)
+
+    shown = as_tiles(weights, chosen)
     limit = float(np.quantile(np.abs(shown), 0.995)) or 1.0
     norm = Normalize(-limit, limit)
     notes = f"{subtitle} · weights of " + (
@@ -67,29 +67,30 @@ def first_layer_weights(
     if channels == 3:
         notes += f" · mid grey is 0, full colour ±{limit:.2g}"
 
-    room = PAGE_WIDTH - 2 * PAGE_MARGIN
     bar_room = 130 if channels == 1 else 0
-    between = 48
-    panel = (room - bar_room - between * (len(parts) - 1)) // len(parts)
-    tiling = plan_tiling(len(chosen), (height, width), panel, 950)
+    tiling = plan_tiling(len(chosen), (height, width), PAGE_WIDTH - 2 * PAGE_MARGIN - bar_room, 1050)
     tall, wide = tiling.extent
-    heading = 34
-    headings = [f"{name}standard deviation {np.std(part, dtype=np.float64):.3g}" for name, part in parts]
-    wide = max(wide, *(math.ceil(text_width(text, 8.5)) for text in headings))
-    content = (heading + tall, len(parts) * (wide + between) - between + bar_room)
-    figure, page, top = new_page(title, notes, content)
-    for index, (text, tiles) in enumerate(zip(headings, shown, strict=True)):
-        left = PAGE_MARGIN + index * (wide + between)
+    heading, between = 34, 24
+    blocks = [(f"{'after training · ' if before is not None else ''}{_describe(weights)}", shown)]
+    if before is not None:
+        # Small random numbers: a row of them tells as much as all.
+        row = chosen[: tiling.columns]
+        units = "the same units" if len(row) == len(chosen) else f"{len(row)} of the units"
+        blocks.insert(0, (f"before training, {units} · {_describe(before)}", as_tiles(before, row)))
+    above = (len(blocks) - 1) * (heading + tiling.tile[0] + between)
+    widest = max(wide, *(math.ceil(text_width(text, 8.5)) for text, _ in blocks)) if blocks[1:] else wide
+    figure, page, top = new_page(title, notes, (above + heading + tall, widest + bar_room))
+    for (text, tiles), down in zip(blocks, (0, above) if above else (0,), strict=True):
         colours = SIGNED(norm(tiles[..., 0]))[..., :3] if channels == 1 else np.clip(norm(tiles), 0, 1)
-        paste_tiles(page, np.rint(255 * colours).astype(np.uint8), tiling, top + heading, left)
-        write_at(figure, left, top, text, fontsize=8.5, color=MUTED)
+        paste_tiles(page, np.rint(255 * colours).astype(np.uint8), tiling, top + down + heading, PAGE_MARGIN)
+        write_at(figure, PAGE_MARGIN, top + down, text, fontsize=8.5, color=MUTED)
     draw_page(figure, page)
     if bar_room:
         page_height, page_width, _ = page.shape
         bar_height = min(tall, 600)
         where = (
-            (PAGE_MARGIN + content[1] - bar_room + 24) / page_width,
-            1 - (top + heading + bar_height) / page_height,
+            (PAGE_MARGIN + wide + 24) / page_width,
+            1 - (top + above + heading + bar_height) / page_height,
             18 / page_width,
             bar_height / page_height,
         )
@@ -98,3 +99,7 @@ def first_layer_weights(
         bar.set_label("weight")
         bar.outline.set_visible(False)
     return finish_layout(figure)
+
+
+def _describe(weights: Floats) -> str:
+    return f"standard deviation {np.std(weights, dtype=np.float64):.3g}"

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import io
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -477,10 +478,14 @@ def test_curves_hold_the_history() -> None:
     np.testing.assert_allclose(np.asarray(accuracy.lines[1].get_ydata()), 100 * columns["valid_accuracy"])
     np.testing.assert_array_equal(rate.lines[0].get_ydata(), columns["learning_rate"])
     texts = told(figure)
-    assert f"train\n{100 * columns['train_accuracy'][-1]:.2f}%" in texts
-    assert f"valid\n{columns['valid_loss'][-1]:.3g}" in texts
-    best = int(columns["valid_accuracy"].argmax())
-    assert f"highest valid {100 * columns['valid_accuracy'][best]:.2f}% at epoch {best + 1}" in texts
+    assert f"train {100 * columns['train_accuracy'][-1]:.2f}%" in texts
+    for measure, best in (
+        ("loss", columns["valid_loss"].argmin()),
+        ("accuracy", columns["valid_accuracy"].argmax()),
+    ):
+        last, highest = columns[f"valid_{measure}"][[-1, best]]
+        form = "{:#.3g}" if measure == "loss" else "{:.2%}"
+        assert f"valid {form.format(last)} · best {form.format(highest)} at epoch {best + 1}" in texts
     assert len(curves(history(6)).axes) == 2
 
 
@@ -527,6 +532,18 @@ def test_a_large_confusion_matrix_lists_its_mistakes() -> None:
     names = [f"class {k}" for k in range(30)]
     texts = told(confusion_plots.confusion(matrix, names, title=TITLE, subtitle=SUBTITLE))
     assert [text for text in texts if "taken for" in text] == ["5 × class 3\n   taken for class 7"]
+
+
+def test_a_share_of_few_examples_has_no_gap() -> None:
+    counts = np.array([0, 29, 30, 20000])
+    share = np.array([np.nan, 0.0, 0.6, 0.9])
+    bins = metrics.CalibrationBins(counts, np.array([np.nan, 0.4, 0.7, 0.95]), share)
+    figure = curves_plots.reliability(bins, title=TITLE, subtitle=SUBTITLE)
+    (gaps,) = [each for each in figure.axes[0].collections if each.get_label() == "gap"]
+    assert [path.vertices[0, 0] for path in gaps.get_paths()] == [70.0, 95.0]
+    texts = told(figure)
+    assert "the same of fewer than 30 examples" in texts
+    assert {"29", "30", "20,000"} <= set(texts)
 
 
 def test_calibration_error_is_that_of_the_metrics() -> None:
@@ -597,9 +614,25 @@ def test_weights_are_drawn_on_one_symmetric_scale() -> None:
         strongest = [round(255 * part) for part in to_rgb(end)]
         columns = np.flatnonzero((after == strongest).all(axis=2).any(axis=0))
         assert columns[-1] > after.shape[1] - 130, "the colour bar"
-        leftmost = [int((picture == strongest).all(axis=2).any(axis=0).argmax()) for picture in (after, both)]
-        # Alone, the first tile has the strongest colours; beside it, the weights before training have not.
-        assert 0 < leftmost[0] < 460 < leftmost[1]
+        tops = [
+            int((picture == strongest)[:, : columns[-1] - 40].all(axis=2).any(axis=1).argmax())
+            for picture in (after, both)
+        ]
+        # Alone, the first row has the strongest colours; the row of weights before training above it has not.
+        assert 0 < tops[0] < tops[1] - 300
+
+
+def test_weights_before_training_are_a_single_row() -> None:
+    """Of as many units as a row below has, however many there are."""
+    one, many = (
+        first_layer_weights(values, (8, 8, 1), title=TITLE, subtitle=SUBTITLE, before=0.1 * values)
+        for values in (np.eye(64)[:, :1], np.eye(64)[:, :60])
+    )
+    assert "before training, the same units · standard deviation 0.0124" in told(one)
+    (text,) = [text for text in told(many) if text.startswith("before")]
+    units = int(re.findall(r"(\d+) of the units", text)[0])
+    assert units < 60
+    assert 60 % units == 0, "no row is left unfinished"
 
 
 def test_the_strongest_units_are_shown() -> None:
@@ -633,6 +666,19 @@ def test_further_axes_show_their_best() -> None:
     figure = searches.grid_heat_maps(labels, scores, title=TITLE, subtitle=SUBTITLE)
     assert f"{SUBTITLE} · best 40.00% at a y, b x, c y, d y · best over d" in told(figure)
     assert [text.get_text() for text in figure.axes[1].texts] == ["0.0", "40.0", "0.0", "0.0"]
+
+
+def test_what_the_marks_of_a_search_are() -> None:
+    (legend,) = search_axes(150, 3).legends
+    assert [text.get_text() for text in legend.get_texts()][::2] == ["trial", "best trial"]
+
+
+def test_scores_of_a_search_are_marked_at_round_values() -> None:
+    axes, _ = searched(45, 3)
+    scores = np.linspace(0.516, 0.565, 45)
+    figure = searches.parallel_coordinates(axes, scores, title=TITLE, subtitle=SUBTITLE)
+    marks = [text for text in told(figure) if re.fullmatch(r"[\d.]+%", text)]
+    assert marks == ["52%", "53%", "54%", "55%", "56%"]
 
 
 @pytest.mark.parametrize("draw_search", [searches.search_axes, searches.parallel_coordinates])
