@@ -1,0 +1,318 @@
+"""What two revisions made of the same experiments: their outputs by DVC and git, with nothing checked out.
+
+DVC reads a file of a commit from git, from its cache, or else from a remote, and a file of the workspace from
+the disk or else from the cache.
+"""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Final
+
+from omegaconf import OmegaConf
+
+from pipeline.core.descriptions import shorten
+from pipeline.core.errors import FormatError, PipelineError, UsageError
+from pipeline.core.files import contracts
+from pipeline.core.files.arrays import read_arrays
+from pipeline.core.files.atomic import write_bytes
+from pipeline.core.files.tables import read_json
+from pipeline.core.paths import Layout, Results
+from pipeline.core.registry import did_you_mean
+from pipeline.report.changes import Changes, ExperimentChange, Side, judge
+from pipeline.report.versions import Outputs, Version, compare_versions
+
+if TYPE_CHECKING:
+    from dvc.api import DVCFileSystem
+    from dvc.repo import Repo
+
+WORKSPACE: Final = "workspace"
+_STAGES: Final = ("compose", "split", "train", "evaluate")
+
+
+class Revision:
+    """A commit, or the workspace, and the outputs that it has.
+
+    Attributes:
+        side: its name and commit.
+        experiments: those of its params.yaml.
+        lacks_data: whether a file that was read is recorded, but not to be had.
+    """
+
+    def __init__(self, side: Side, files: "DVCFileSystem", inside: PurePosixPath, folder: Path) -> None:
+        self.side = side
+        self._files = files
+        self._inside = inside
+        self._folder = folder
+        self.lacks_data = False
+        params = self._yaml("params.yaml")
+        listed = params.get("experiments")
+        self.experiments = [str(name) for name in listed] if isinstance(listed, dict) else []
+
+    def version(self, experiment: str) -> Version:
+        """What it has of an experiment, whose test part it measured.
+
+        Raises:
+            PipelineError: an output is not to be had, or is not what evaluate writes.
+        """
+        results = self._fetch(experiment, "config", "split", "metrics", "probabilities")
+        configuration = _read_yaml(results.config)
+        remedy = "it is of another version of the pipeline, or damaged"
+        try:
+            definition = configuration["dataset"]["sources"][configuration["source"]]
+            classes, test_count = len(definition["classes"]), int(definition["test_count"])
+            str(configuration["dataset"]["name"]), str(configuration["loss"]["name"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise FormatError(
+                f"{self._title(results.config)}: {error} is not as expected; {remedy}"
+            ) from None
+        arrays = read_arrays(results.probabilities)
+        rules = contracts.probabilities_rules(classes, test_count)
+        contracts.check(arrays, rules, Path(self._title(results.probabilities)), remedy)
+        parts = read_arrays(results.split)
+        return Version(
+            configuration,
+            Outputs(arrays["probabilities"], arrays["labels"], arrays["images"]),
+            {part: parts[part] for part in ("train", "valid") if part in parts},
+            _figures(read_json(results.metrics)),
+        )
+
+    def configuration_file(self, experiment: str) -> Path:
+        """A copy of an experiment's resolved configuration.
+
+        Raises:
+            PipelineError: it is not to be had.
+        """
+        return self._fetch(experiment, "config").config
+
+    def _fetch(self, experiment: str, *names: str) -> Results:
+        """Copy files of an experiment, attributes of `Results`, into the temporary folder."""
+        here, there = (Layout(root).results(experiment) for root in (self._folder, Path()))
+        for name in names:
+            path = getattr(there, name).as_posix()
+            write_bytes(getattr(here, name), self._read(path, f"evaluate@{experiment}"))
+        return here
+
+    def _yaml(self, path: str) -> dict[str, Any]:
+        copy = self._folder / path
+        write_bytes(copy, self._read(path, "compose"))
+        return _read_yaml(copy)
+
+    def _read(self, path: str, stage: str) -> bytes:
+        """The bytes of a file.
+
+        Raises:
+            PipelineError: git or DVC does not have it.
+        """
+        place = (self._inside / path).as_posix()
+        try:
+            with self._files.open(place, "rb") as file:
+                data: bytes = file.read()
+        # Each kind of remote has errors of its own.
+        except Exception as error:
+            raise PipelineError(self._describe_absence(path, place, stage, error)) from error
+        return data
+
+    def _describe_absence(self, path: str, place: str, stage: str, error: Exception) -> str:
+        name = self.side.name
+        if not self._files.exists(place):
+            advice = f": dvc repro {stage}" if name == WORKSPACE else ", in git or in its dvc.lock"
+            return f"{name} has no {path}{advice}"
+        self.lacks_data = True
+        if isinstance(error, FileNotFoundError):
+            return f"{path} of {name} is neither in DVC's cache nor in a remote"
+        return f"{path} of {name} cannot be read: {shorten(str(error) or type(error).__name__)}"
+
+    def _title(self, path: Path) -> str:
+        return f"{path.relative_to(self._folder).as_posix()} of {self.side.name}"
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file as plain values, whichever version of the pipeline it is of."""
+    try:
+        found: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    # A YAML parser's complaints have many classes.
+    except Exception as error:
+        raise FormatError(f"{path.name}: {shorten(str(error))}") from error
+    if not isinstance(found, dict):
+        raise FormatError(f"{path.name}: expected a mapping")
+    return found
+
+
+def _figures(metrics: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Accuracy and loss of the parts in metrics.json."""
+    return {
+        part: {"accuracy": float(values["accuracy"]), "loss": float(values["loss"])}
+        for part, values in metrics.items()
+        if isinstance(values, dict) and {"accuracy", "loss"} <= set(values)
+    }
+
+
+@contextlib.contextmanager
+def open_revisions(root: Path, first: str, second: str) -> Iterator[tuple[Revision, Revision, "Repo"]]:
+    """Both revisions, and DVC's repository of the workspace.
+
+    Args:
+        root: a checkout.
+        first: a revision of git's, the name of a DVC experiment, or ``workspace``.
+        second: likewise.
+
+    Raises:
+        UsageError: a revision is unknown.
+        PipelineError: there is no git repository or no commit, or params.yaml is missing in a revision.
+    """
+    from dvc.api import DVCFileSystem  # takes half a second
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+    from dvc.scm import NoSCM
+
+    try:
+        repo = Repo(str(root))
+    except DvcException as error:
+        raise PipelineError(f"{root}: no revisions to compare: {shorten(str(error))}") from error
+    with repo, tempfile.TemporaryDirectory(prefix="pipeline-diff-") as folder:
+        if isinstance(repo.scm, NoSCM):
+            raise PipelineError(
+                f"{root} is no git repository, so it has no revisions to compare: git init && git add . &&"
+                " git commit; two pickles are compared by pipeline compare A.pkl B.pkl"
+            )
+        if repo.scm.no_commits:
+            raise PipelineError(f"{root} has no commit yet, and so nothing to compare with: git commit")
+        inside = PurePosixPath(root.resolve().relative_to(Path(repo.scm.root_dir).resolve()).as_posix())
+        opened = []
+        for number, name in enumerate((first, second)):
+            side = Side(name, None if name == WORKSPACE else _find_commit(repo, name))
+            if side.commit is None:
+                files, place = DVCFileSystem(repo=repo), PurePosixPath()
+            else:
+                files = DVCFileSystem(str(root), rev=side.commit, subrepos=bool(inside.parts))
+                place = inside
+            opened.append(Revision(side, files, place, Path(folder, str(number))))
+        yield opened[0], opened[1], repo
+
+
+def _find_commit(repo: "Repo", name: str) -> str:
+    """The commit of a revision or a DVC experiment.
+
+    Raises:
+        UsageError: there is none.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.scm import resolve_rev
+
+    try:
+        return str(resolve_rev(repo.scm, name))
+    except DvcException:
+        references = [str(each) for each in repo.scm.iter_refs()]
+        # refs/heads/main, refs/remotes/origin/main, refs/exps/ab/cdef…/name
+        known = ["HEAD", WORKSPACE, *dict.fromkeys(each.split("/", 2)[-1] for each in references)]
+        known += [each.rpartition("/")[2] for each in references if each.startswith("refs/exps/")]
+        raise UsageError(
+            f"{name}: no commit, branch, tag or DVC experiment here (git log --oneline --all, dvc exp list)"
+            + did_you_mean(name, known)
+        ) from None
+
+
+def compare_revisions(
+    root: Path, first: str = "HEAD", second: str = WORKSPACE, experiments: Sequence[str] = ()
+) -> Changes:
+    """The differences between two revisions, experiment by experiment.
+
+    Args:
+        root: a checkout.
+        first: a revision of git's, the name of a DVC experiment, or ``workspace``: what is compared with.
+        second: likewise, what is judged.
+        experiments: names; none for all that params.yaml lists on either side.
+
+    Raises:
+        UsageError: a revision or an experiment is unknown.
+        PipelineError: there is no git repository or no commit.
+    """
+    with open_revisions(root, first, second) as (before, after, repo):
+        names = choose_experiments(before, after, experiments)
+        found = [_compare(name, before, after) for name in names]
+        return Changes(before.side, after.side, judge(found), tuple(find_notes(repo, (before, after), names)))
+
+
+def choose_experiments(before: Revision, after: Revision, asked: Sequence[str]) -> list[str]:
+    """The experiments asked for, else all of both revisions, in the order of params.yaml.
+
+    Raises:
+        UsageError: one of them is in neither.
+    """
+    known = list(dict.fromkeys((*after.experiments, *before.experiments)))
+    for name in asked:
+        if name not in known:
+            raise UsageError(
+                f"--experiment {shorten(name)}: neither {before.side.name} nor {after.side.name} lists it in"
+                f" params.yaml; known: {', '.join(known)}{did_you_mean(name, known)}"
+            )
+    return [name for name in known if name in asked or not asked]
+
+
+def _compare(name: str, before: Revision, after: Revision) -> ExperimentChange:
+    for side, other in ((before, after), (after, before)):
+        if name not in side.experiments:
+            return ExperimentChange(name, reason=f"only {other.side.name} has it")
+    try:
+        return compare_versions(name, before.version(name), after.version(name))
+    except PipelineError as error:
+        return ExperimentChange(name, reason=str(error))
+
+
+def find_notes(repo: "Repo", revisions: Sequence[Revision], names: Sequence[str]) -> list[str]:
+    """What to know of both revisions: that data is missing, or that the workspace is not up to date.
+
+    Args:
+        repo: of the workspace.
+        revisions: after all that is needed of them has been read.
+        names: of the experiments that are compared.
+    """
+    notes = []
+    for revision in revisions:
+        name = revision.side.name
+        if name == WORKSPACE:
+            notes += _find_outdated(repo, [each for each in names if each in revision.experiments])
+        if revision.lacks_data and name == WORKSPACE:
+            notes.append(f"Outputs of the {WORKSPACE} are missing: dvc pull, or dvc repro evaluate")
+        elif revision.lacks_data:
+            notes.append(
+                f"Outputs of {name} are missing: dvc fetch --all-commits, if a remote has them. Else make"
+                f" them again: git worktree add ../again {name}, and there: dvc config --local cache.dir"
+                f" {repo.cache.local_cache_dir} && dvc repro evaluate"
+            )
+    return notes
+
+
+def _find_outdated(repo: "Repo", names: Sequence[str]) -> list[str]:
+    """Say that outputs in the workspace are not of what is written there now."""
+    from dvc.exceptions import DvcException
+
+    if not names:
+        return []
+    try:
+        status = repo.status(targets=[f"{stage}@{name}" for name in names for stage in _STAGES])
+    except DvcException as error:
+        return [f"Whether the {WORKSPACE} is up to date is not known: {shorten(str(error))}"]
+    changed = {stage.partition("@")[2] for stage, entries in status.items() if _is_outdated(entries)}
+    if not changed:
+        return []
+    shown = (
+        "all experiments" if changed == set(names) else ", ".join(each for each in names if each in changed)
+    )
+    return [f"The {WORKSPACE} has changed since the outputs of {shown} were made: dvc repro"]
+
+
+def _is_outdated(entries: Sequence[Any]) -> bool:
+    """Whether DVC's status of a stage tells of more than files that have not been checked out."""
+    absent = {"deleted", "not in cache"}
+    return any(
+        not isinstance(entry, dict)  # "changed command" and the like
+        or any(
+            isinstance(state, dict) or state not in absent
+            for part in entry.values()
+            for state in part.values()
+        )
+        for entry in entries
+    )
