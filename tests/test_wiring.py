@@ -289,11 +289,19 @@ def test_every_module_beside_those_that_are_shared_is_a_stage_or_command() -> No
     assert set(list_modules("stages")) == set(STAGES)
 
 
-def test_the_table_of_results_waits_for_every_experiment() -> None:
+@pytest.mark.parametrize(
+    ("stage", "maker", "folder", "file"),
+    [("results", "evaluate", "summaries", "summary"), ("report", "plot", "pages", "page")],
+)
+def test_a_stage_of_all_experiments_waits_for_every_one(
+    stage: str, maker: str, folder: str, file: str
+) -> None:
     layout = Layout(ROOT)
-    assert layout.summaries.relative_to(ROOT).as_posix() in DEFINITIONS["results"]["deps"]
-    assert "outputs/results.d/${key}.json" in DEFINITIONS["evaluate"]["outs"]
+    path = getattr(layout, folder)
+    relative = path.relative_to(ROOT).as_posix()
+    assert relative in DEFINITIONS[stage]["deps"]
+    assert f"{relative}/${{key}}.json" in DEFINITIONS[maker]["outs"]
     for experiment in EXPERIMENTS:
-        assert layout.results(experiment).summary == layout.summaries / f"{experiment}.json"
+        assert getattr(layout.results(experiment), file) == path / f"{experiment}.json"
     # No experiment's own folder is taken for it.
-    assert NAME.fullmatch(layout.summaries.name) is None
+    assert NAME.fullmatch(path.name) is None

@@ -29,6 +29,7 @@ PROJECT: Final = (
 """Beside the package in a checkout; in a wheel in the package's folder ``project`` (see pyproject.toml)."""
 
 _PACKAGE: Final = Path(__file__).resolve().parent.parent
+_SUFFIXES: Final = {".py", ".html", ".css", ".js"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,8 +73,9 @@ def _files() -> Iterator[tuple[Path, Path]]:
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             if file.is_file():
                 yield file, file.relative_to(home)
-    for file in sorted(_PACKAGE.rglob("*.py")):
-        yield file, file.relative_to(_PACKAGE.parent)
+    for file in sorted(_PACKAGE.rglob("*")):
+        if file.suffix in _SUFFIXES and not file.is_relative_to(wheel):
+            yield file, file.relative_to(_PACKAGE.parent)
 
 
 def _is_in_repository(folder: Path) -> bool:

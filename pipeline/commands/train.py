@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from pipeline.commands.shared.runs import Job
-    from pipeline.config.schema import Config
 
 EXAMPLE = "train experiment=mnist_two_layer optimizer.learning_rate=0.2"
 

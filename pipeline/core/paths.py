@@ -35,10 +35,12 @@ class Results:
     Attributes:
         folder: in which they are.
         summary_folder: for the file that the table of results is made of, where that is another one.
+        page_folder: for the file that the page is made of, likewise.
     """
 
     folder: Path
     summary_folder: Path | None = None
+    page_folder: Path | None = None
 
     @property
     def config(self) -> Path:
@@ -112,6 +114,13 @@ class Results:
             return self.folder / "summary.json"
         return self.summary_folder / f"{self.folder.name}.json"
 
+    @property
+    def page(self) -> Path:
+        """What the page shows of it."""
+        if self.page_folder is None:
+            return self.folder / "page.json"
+        return self.page_folder / f"{self.folder.name}.json"
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -144,6 +153,16 @@ class Layout:
         """What each experiment adds to them: NAME.json. No experiment can have a dot in its name."""
         return self.root / "outputs" / "results.d"
 
+    @property
+    def report(self) -> Path:
+        """The page of all experiments."""
+        return self.root / "outputs" / "report.html"
+
+    @property
+    def pages(self) -> Path:
+        """What it shows of each: NAME.json."""
+        return self.root / "outputs" / "report.d"
+
     def raw(self, source: str, dataset: str) -> Path:
         """Where fetch puts the files of a data set."""
         return self.root / "data" / "raw" / source / dataset
@@ -167,4 +186,4 @@ class Layout:
 
     def results(self, experiment: str) -> Results:
         """The files of one experiment under DVC."""
-        return Results(self.root / "outputs" / experiment, self.summaries)
+        return Results(self.root / "outputs" / experiment, self.summaries, self.pages)

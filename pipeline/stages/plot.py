@@ -1,6 +1,7 @@
-"""plot: draw an experiment's pictures into its plots folder."""
+"""plot: draw an experiment's pictures into its plots folder, and gather what the page shows of it."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,16 +14,17 @@ from pipeline.core.errors import FormatError
 from pipeline.core.files import contracts, images
 from pipeline.core.files.arrays import read_arrays
 from pipeline.core.files.atomic import atomic_write
-from pipeline.core.files.tables import read_csv
+from pipeline.core.files.tables import read_csv, write_json
 from pipeline.core.progress import say
 from pipeline.nn.arrays import Floats
 from pipeline.nn.setup import initial_parameters, network_of
 from pipeline.report import metrics
+from pipeline.report.page.experiment import describe_experiment
 from pipeline.report.plots import confusion, curves, gallery, searches, style, weights
 from pipeline.report.plots.page import missing_glyphs
 from pipeline.search import strategies, table
 from pipeline.stages.shared.context import ExperimentContext
-from pipeline.stages.shared.parts import read_split
+from pipeline.stages.shared.parts import read_statistics
 from pipeline.stages.shared.trained import read_trials, trained_config, trained_parameters
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ def inputs(context: ExperimentContext) -> list[Path]:
 
 
 def run(context: ExperimentContext) -> None:
-    """Write one PNG per picture.
+    """Write one PNG per picture, and page.json.
 
     Raises:
         PipelineError: an input is missing or damaged.
@@ -58,6 +60,7 @@ def run(context: ExperimentContext) -> None:
         with atomic_write(context.results.plots / f"{name}.png") as stream:
             style.save(figure, stream)
         names.append(name)
+    _write_page(context)
     say(f"{context.config.name}: {', '.join(names)}")
 
 
@@ -80,7 +83,7 @@ def _figures(context: ExperimentContext) -> Iterator[tuple[str, "Figure"]]:
     steps = contracts.numbers(read_csv(results.steps), contracts.STEPS, results.steps, remedy)
     trained = trained_config(config, results)
     parameters = trained_parameters(trained, results)
-    projection = read_split(results.split, config, (None, None)).get("projection")
+    projection = read_statistics(results.split, config).projection
     arrays, tested = _read_probabilities(context)
     tried = read_trials(config, results) if strategies.is_search(config.search) else []
     yield "training_curves", curves.training_curves(columns, title=title, subtitle=subtitle)
@@ -97,6 +100,23 @@ def _figures(context: ExperimentContext) -> Iterator[tuple[str, "Figure"]]:
     yield from _test_figures(config, arrays, tested.images)
     if tried:
         yield from _search_figures(config, tried, title, subtitle)
+
+
+def _write_page(context: ExperimentContext) -> None:
+    config, results = context.config, context.results
+    trained = trained_config(config, results)
+    remedy = f"train it again: dvc repro --force --single-item train@{config.name}"
+    arrays, tested = _read_probabilities(context)
+    shown = describe_experiment(
+        trained,
+        contracts.numbers(read_csv(results.history), contracts.HISTORY, results.history, remedy),
+        network_of(trained).views(trained_parameters(trained, results)),
+        read_statistics(results.split, config),
+        arrays,
+        tested.images,
+        read_trials(config, results) if strategies.is_search(config.search) else [],
+    )
+    write_json(results.page, asdict(shown))
 
 
 def _weights(

@@ -19,8 +19,9 @@ def test_the_files_of_an_experiment() -> None:
     results = Layout(ROOT).results("x")
     found = {name: getattr(results, name) for name in properties(Results)}
     assert len(set(found.values())) == len(found)
-    # DVC has the summaries of all experiments in a folder of their own.
+    # DVC has the summaries of all experiments in a folder of their own, and what the page shows of them.
     assert found.pop("summary") == ROOT / "outputs" / "results.d" / "x.json"
+    assert found.pop("page") == ROOT / "outputs" / "report.d" / "x.json"
     assert {path.parent for path in found.values()} == {ROOT / "outputs" / "x"}
     # A file has the name by which the code calls it.
     assert {path.name.partition(".")[0] for path in found.values()} == set(found)

@@ -24,7 +24,7 @@ from pipeline.nn.activations import ACTIVATIONS
 from pipeline.nn.arrays import Floats
 from pipeline.nn.network import Network
 from pipeline.nn.preprocessing import PREPROCESSORS, Statistics, learn
-from pipeline.stages.shared.parts import flat_pixels, read_split
+from pipeline.stages.shared.parts import flat_pixels, read_statistics
 from pipeline.stages.shared.trained import trained_config
 
 _NEEDS_NO_DATA: Final = frozenset({"none", "unit", "contrast"})
@@ -256,7 +256,7 @@ def _statistics(pickled: Pickle, data: Data, preprocess: str | None) -> tuple[st
     check_name(PREPROCESSORS, "--preprocess", name)
     split = Results(pickled.path.absolute().parent).split
     if config is not None and name == own and split.is_file():
-        return name, Statistics.from_arrays(read_split(split, config, (None, None)))
+        return name, read_statistics(split, config)
     if name not in _NEEDS_NO_DATA and preprocess is None:
         raise PipelineError(
             f"{pickled.path}: its inputs are preprocessed by {name}, and split.npz, which holds what that"

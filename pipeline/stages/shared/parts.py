@@ -54,6 +54,15 @@ def read_split(path: Path, config: Config, counts: tuple[int | None, int | None]
     return arrays
 
 
+def read_statistics(path: Path, config: Config) -> Statistics:
+    """What preprocessing learnt, from a split.npz.
+
+    Raises:
+        PipelineError: see `read_split`.
+    """
+    return Statistics.from_arrays(read_split(path, config, (None, None)))
+
+
 def load_parts(parsed: Path, results: Results, config: Config) -> Parts:
     """Map the parsed data set and read the split.
 

@@ -74,6 +74,7 @@ _KINDS: Final[Mapping[str, Kind]] = {
     "fetch": _DATASET,
     "parse": _DATASET,
     "compose": _SELECTION,
+    "report": _SELECTION,
     "results": _SELECTION,
 }
 
