@@ -107,7 +107,7 @@ PYTEST := python -m pytest -q -n auto --dist worksteal
 test: $(DEV_READY) ## run the tests (those of a few minutes, and those with servers, aside)
 	@$(PYTEST) -m "not slow and not service"
 
-test-service: $(SERVICE_READY) ## run the tests that need servers: S3, Dask, Ray (installs what they need)
+test-service: $(SERVICE_READY) ## run the tests that need servers or a browser: S3, Dask, Ray, Chromium (installs what pip can)
 	@$(PYTEST) -m service
 
 test-slow: $(DEV_READY) ## run the tests of a few minutes
