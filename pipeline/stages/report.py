@@ -1,12 +1,15 @@
 """report: write outputs/report.html, one page of all experiments in params.yaml that opens in a browser."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pipeline.config.build import build
 from pipeline.config.compose import read_params
 from pipeline.core.errors import ConfigError, FormatError
 from pipeline.core.files.atomic import remove, write_text
 from pipeline.core.files.tables import read_json
+from pipeline.core.paths import Layout
 from pipeline.report.page.experiment import Experiment
 from pipeline.report.page.render import FILES, render
 from pipeline.stages.shared.context import Context
@@ -26,14 +29,27 @@ def run(context: Context) -> None:
         PipelineError: an input cannot be read.
     """
     layout = context.layout
-    paths = [path for path in inputs(context) if path.parent == layout.pages]
+    paths = inputs(context)
     for path in sorted(layout.pages.glob("*.json")):
         # DVC compares the whole folder, which a fresh clone has without it.
         if path not in paths:
             remove(path)
-    write_text(
-        layout.report, render([read_experiment(path) for path in paths], read_json(layout.results_data))
-    )
+    write_text(layout.report, make_page(layout))
+
+
+def make_page(layout: Layout, changes: Mapping[str, Any] | None = None) -> str:
+    """The page of the experiments in a checkout's params.yaml.
+
+    Args:
+        layout: of the checkout.
+        changes: the differences between two revisions, to be shown first; see `render`.
+
+    Raises:
+        PipelineError: what it is made of is missing or damaged.
+    """
+    names = read_params(layout.params).experiments
+    experiments = [read_experiment(layout.results(name).page) for name in names]
+    return render(experiments, read_json(layout.results_data), changes)
 
 
 def read_experiment(path: Path) -> Experiment:

@@ -19,28 +19,29 @@ function changesSection(changes) {
   const side = ({ name, commit }) => (commit && !commit.startsWith(name) ? `${name} (${commit.slice(0, 8)})` : name);
   return section("differences", `What changed: ${side(changes.first)} → ${side(changes.second)}`,
     changes.notes.map((note) => element("p", { class: "note" }, note)),
-    changes.experiments.map(changedExperiment));
+    forest(changes), changes.experiments.map(changedExperiment));
 }
 
 function changedExperiment(change) {
   const compared = change.verdict !== "not compared" && change.verdict !== "identical";
+  const moved = change.classes.filter(({ gained, lost }) => gained || lost);
+  const told = (metric) => (value) => points(metric.name, value);
   return element("details", { class: "change", open: compared },
     element("summary", {}, element("b", {}, change.name), " ",
-      element("span", { class: `verdict ${change.verdict.split(" ")[0]}` }, change.verdict), " ", headline(change)),
-    change.reason ? element("p", {}, change.reason) : null,
+      element("span", { class: `verdict ${change.verdict.split(" ")[0]}` }, change.verdict), " ", headline(change) || change.reason),
     change.configuration.length ? table("Configuration", ["key", "before", "after"], change.configuration.map((each) => [
       each.key, setting(each.first), setting(each.second)])) : null,
-    change.metrics.length ? intervals(change) : null,
-    change.metrics.length ? table("Figures", ["figure", "before", "after", "difference", `${percent(DATA.changes.confidence, 0)} interval`, "p (Holm)", "verdict"],
+    change.metrics.length ? table("Figures", ["figure", "difference", `${percent(DATA.changes.confidence, 0)} interval`, "verdict", "before", "after", "p (Holm)"],
       change.metrics.map((metric) => [
-        `${metric.part} ${named(metric.name)}`, figure(metric.name, metric.first), figure(metric.name, metric.second),
-        metric.difference === null ? "–" : signed(metric.difference, (value) => points(metric.name, value)),
-        metric.low === null ? "–" : `${signed(metric.low, (value) => points(metric.name, value))} to ${signed(metric.high, (value) => points(metric.name, value))}`,
-        element("span", { title: metric.method ?? "" }, metric.adjusted_p_value === null ? "–" : pValue(metric.adjusted_p_value)),
-        metric.verdict ?? "–"])) : null,
+        `${metric.part} ${named(metric.name)}`,
+        metric.difference === null ? "–" : signed(metric.difference, told(metric)),
+        metric.low === null ? "–" : `${signed(metric.low, told(metric)).replace(" points", "")} to ${signed(metric.high, told(metric))}`,
+        metric.verdict ?? "–", figure(metric.name, metric.first), figure(metric.name, metric.second),
+        element("span", { title: metric.method ?? "" }, metric.adjusted_p_value === null ? "–" : pValue(metric.adjusted_p_value))])) : null,
     compared ? element("p", {}, `Of ${count(change.images)} test images ${count(change.gained.length)} are recognised that were not, ${count(change.lost.length)} no longer.`) : null,
-    compared && change.classes.some(({ gained, lost }) => gained || lost) ? table("Classes", ["class", "images", "gained", "lost"],
-      change.classes.map((each) => [each.name, count(each.images), count(each.gained), count(each.lost)])) : null);
+    moved.length ? element("details", {}, element("summary", {}, "By class, those that changed most first"), table("Classes", ["class", "gained", "lost", "images"],
+      [...moved].sort((one, other) => Math.abs(other.gained - other.lost) - Math.abs(one.gained - one.lost))
+        .map((each) => [each.name, count(each.gained), count(each.lost), count(each.images)]))) : null);
 }
 
 const setting = (value) => (value === null ? "–" : Array.isArray(value) ? value.map(setting).join("-") : typeof value === "object" ? JSON.stringify(value) : String(value));
@@ -53,22 +54,27 @@ function headline(change) {
   return `${percent(metric.first)} → ${percent(metric.second)}, ${signed(metric.difference, (value) => points("accuracy", value))}`;
 }
 
-// The interval of the test accuracy's difference beside zero.
-function intervals(change) {
-  const metric = change.metrics.find(({ part, name, low }) => part === "test" && name === "accuracy" && low !== null);
-  if (!metric) return null;
-  const reach = 1.15 * Math.max(Math.abs(metric.low), Math.abs(metric.high), 1e-4);
+// The differences of the test accuracy with their intervals, one below the other around zero.
+function forest(changes) {
+  const rows = changes.experiments.map((change) => ({ change, metric: change.metrics.find(({ part, name, low }) => part === "test" && name === "accuracy" && low !== null) }))
+    .filter(({ metric }) => metric);
+  if (!rows.length) return null;
+  const low = Math.min(0, ...rows.map(({ metric }) => metric.low)), high = Math.max(0, ...rows.map(({ metric }) => metric.high));
+  const room = 0.06 * (high - low || 0.01), step = 40, height = step * rows.length;
   const plot = element("div", { class: "plot" });
-  return keepDrawn(plot, (width) => {
-    const across = scale([-reach, reach], [12, width - 12]);
-    const label = (at, text) => shape("text", { class: "tick", x: across(at), y: 46, "text-anchor": "middle" }, text);
-    plot.replaceChildren(shape("svg", { width, height: 52, viewBox: `0 0 ${width} 52`, role: "img",
-      "aria-label": `Difference of the test accuracy with its interval: ${headline(change)}` },
-    shape("line", { class: "axis", x1: across(0), x2: across(0), y1: 4, y2: 34 }),
-    shape("line", { class: "interval", x1: across(metric.low), x2: across(metric.high), y1: 19, y2: 19 }),
-    shape("circle", { class: "estimate", r: 5, cx: across(metric.difference), cy: 19 }),
-    label(0, "0"), [metric.low, metric.high].filter((at) => Math.abs(across(at) - across(0)) > 70).map((at) => label(at, signed(at, (value) => points("accuracy", value))))));
+  keepDrawn(plot, (width) => {
+    const across = scale([low - room, high + room], [4, width - 4]);
+    const marks = ticks(low - room, high + room, Math.max(3, width / 160));
+    plot.replaceChildren(shape("svg", { width, height: height + 26, viewBox: `0 0 ${width} ${height + 26}`, role: "img",
+      "aria-label": `Difference of the test accuracy with its interval: ${rows.map(({ change }) => `${change.name} ${headline(change)}`).join("; ")}` },
+    ...marks.map((at) => shape("line", { class: at === 0 ? "axis" : "grid", x1: across(at), x2: across(at), y1: 0, y2: height })),
+    ...marks.map((at) => shape("text", { class: "tick", x: Math.min(Math.max(across(at), 22), width - 22), y: height + 16, "text-anchor": "middle" }, at === 0 ? "0" : signed(at, (value) => number(100 * value)))),
+    ...rows.flatMap(({ change, metric }, row) => [
+      shape("text", { class: "label", x: 4, y: row * step + 13 }, change.name),
+      shape("line", { class: `interval ${metric.verdict}`, x1: across(metric.low), x2: across(metric.high), y1: row * step + 26, y2: row * step + 26 }),
+      shape("circle", { class: `estimate ${metric.verdict}`, r: 5, cx: across(metric.difference), cy: row * step + 26 })])));
   });
+  return element("figure", { class: "chart" }, element("figcaption", {}, `Difference of the test accuracy in points, with its ${percent(changes.confidence, 0)} interval`), plot);
 }
 
 // Overview

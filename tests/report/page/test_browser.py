@@ -335,9 +335,9 @@ def test_the_differences_stand_first_with_their_interval(opened: Callable[..., A
     assert first.locator("h2").inner_text() == "What changed: HEAD (01234567) → workspace"
     text = first.inner_text()
     assert "50.00\u00a0% → 62.50\u00a0%, +12.50 points" in text
-    assert "+3.00 points to +22.00 points" in text
+    assert "+3.00 to +22.00 points" in text
     assert "Of 100 test images 2 are recognised that were not, 1 no longer." in text
-    assert "not compared" in text
+    assert "not compared another split" in text
     assert first.locator("svg").get_attribute("aria-label").startswith("Difference of the test accuracy")
 
 
