@@ -1,6 +1,6 @@
 """report: write outputs/report.html, one page of all experiments in params.yaml that opens in a browser."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,20 +34,20 @@ def run(context: Context) -> None:
         # DVC compares the whole folder, which a fresh clone has without it.
         if path not in paths:
             remove(path)
-    write_text(layout.report, make_page(layout))
+    write_text(layout.report, make_page(layout, read_params(layout.params).experiments))
 
 
-def make_page(layout: Layout, changes: Mapping[str, Any] | None = None) -> str:
-    """The page of the experiments in a checkout's params.yaml.
+def make_page(layout: Layout, names: Iterable[str], changes: Mapping[str, Any] | None = None) -> str:
+    """The page of some experiments of a checkout.
 
     Args:
         layout: of the checkout.
+        names: of the experiments, in the order in which they are shown.
         changes: the differences between two revisions, to be shown first; see `render`.
 
     Raises:
         PipelineError: what it is made of is missing or damaged.
     """
-    names = read_params(layout.params).experiments
     experiments = [read_experiment(layout.results(name).page) for name in names]
     return render(experiments, read_json(layout.results_data), changes)
 
