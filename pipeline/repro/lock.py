@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from omegaconf import OmegaConf
@@ -98,9 +98,14 @@ def sort_lock(root: Path, order: Sequence[str]) -> None:
         write_text(root / "dvc.lock", in_order(lock_text(root), order))
 
 
-def makers(lock: Lock) -> dict[str, str]:
-    """Output -> the stage that makes it."""
-    return {output: stage for stage, recorded in lock.items() for output in recorded.outputs}
+def makers(lock: Lock) -> dict[str, set[str]]:
+    """Output -> the stage that makes it; a folder in which several stages put files -> those."""
+    found: dict[str, set[str]] = {}
+    for stage, recorded in lock.items():
+        for output in recorded.outputs:
+            for path in (output, *map(str, PurePosixPath(output).parents)):
+                found.setdefault(path, set()).add(stage)
+    return found
 
 
 def needed(lock: Lock, stages: Collection[str]) -> set[str]:
@@ -114,8 +119,8 @@ def needed(lock: Lock, stages: Collection[str]) -> set[str]:
             continue
         found.add(stage)
         if stage in lock:
-            paths = (*lock[stage].inputs, *lock[stage].parameters)
-            waiting += [made_by[path] for path in paths if path in made_by]
+            for path in (*lock[stage].inputs, *lock[stage].parameters):
+                waiting += made_by.get(path, ())
     return found
 
 
@@ -131,7 +136,7 @@ def numeric_stages(lock: Lock, experiments: Collection[str]) -> set[str]:
         more = {
             stage
             for stage, recorded in lock.items()
-            if any(made_by.get(path) in found for path in (*recorded.inputs, *recorded.parameters))
+            if any(made_by.get(path, set()) & found for path in (*recorded.inputs, *recorded.parameters))
         }
         if more <= found:
             return found

@@ -51,6 +51,20 @@ def test_what_a_stage_needs() -> None:
     assert needed(LOCK, LOCK) == set(LOCK)
 
 
+def test_a_folder_of_several_stages_is_made_by_all_of_them() -> None:
+    lock = {
+        **LOCK,
+        "plot@x": stage("parameters-x", "pages/x.json"),
+        "plot@y": stage("parameters-y", "pages/y.json"),
+        "report": stage("pages", "page"),
+    }
+    assert needed(lock, ["report"]) == {*needed(lock, ["plot@x", "plot@y"]), "report"}
+    assert {"plot@x", "report"} <= numeric_stages(lock, ["x"])
+    # What differs in it is told of the stages that made it, not as something outdated.
+    fresh = {**lock, "report": stage("pages", "page", {"pages": "other"})}
+    assert compare(lock, fresh).outdated == {}
+
+
 def test_what_hangs_on_the_numeric_environment() -> None:
     """Training and what follows from it, the table of all included, and nothing before."""
     assert numeric_stages(LOCK, ["x"]) == {"train@x", "evaluate@x", "results"}
