@@ -22,6 +22,9 @@ _GREY_IMAGES_OF_A_CELL: Final = 6
 _COLOUR_IMAGES_OF_A_CELL: Final = 3
 _COLOURS: Final = 64  # of a sheet of colour images: a byte for each pixel instead of three
 _SHEET_COLUMNS: Final = 24
+_GREY_IMAGES: Final = 600  # of all cells together, where there are many classes
+_COLOUR_IMAGES: Final = 300
+_PARAMETERS: Final = 500_000  # of a network whose parameters may be in the page: 2 MB
 _UNITS: Final = 25  # whose weights are shown where the network itself is not in the page
 
 
@@ -95,7 +98,7 @@ class Experiment:
         examples: images of the confusion matrix's cells.
         search: None where nothing was searched.
         parameters: W1, b1, W2, b2 and so on for inputs from 0 to 255, see `encode_numbers`; None for a
-            network of colour images, for which nothing can be drawn in the page.
+            network of colour images, for which nothing can be drawn in the page, and for a large one.
         weights: of some units of the first layer where there are no `parameters`: base64 of int8 (units,
             features), each unit's largest 127 or -127.
     """
@@ -160,8 +163,12 @@ def describe_experiment(
     confusion = metrics.confusion_matrix(labels, predicted, len(trained.classes))
     scores = metrics.per_class(confusion)
     bins = metrics.calibration_bins(probabilities.max(axis=1), predicted == labels)
-    # Contrast normalization divides by what each image has, which no weights can.
-    can_be_drawn = images.shape[3] == 1 and statistics.contrast is None
+    is_answering = (
+        images.shape[3] == 1
+        # This divides by what each image has, which no weights can.
+        and statistics.contrast is None
+        and sum(map(np.size, parameters.values())) <= _PARAMETERS
+    )
     raw = fold_statistics(parameters, statistics)
     return Experiment(
         name=trained.name,
@@ -184,9 +191,9 @@ def describe_experiment(
         examples=_choose_examples(tested, predicted, images),
         search=_describe_search(tried) if tried else None,
         parameters=encode_numbers(np.concatenate([raw[name].ravel() for name in raw]))
-        if can_be_drawn
+        if is_answering
         else None,
-        weights=None if can_be_drawn else _encode_weights(raw["W1"]),
+        weights=None if is_answering else _encode_weights(raw["W1"]),
     )
 
 
@@ -236,7 +243,9 @@ def _encode_weights(weights: Floats) -> str:
 
 def _choose_examples(tested: Mapping[str, Array], predicted: Integers, images: Pixels) -> Examples:
     probabilities, labels = tested["probabilities"], tested["labels"]
-    limit = _GREY_IMAGES_OF_A_CELL if images.shape[3] == 1 else _COLOUR_IMAGES_OF_A_CELL
+    is_grey = images.shape[3] == 1
+    limit = _GREY_IMAGES_OF_A_CELL if is_grey else _COLOUR_IMAGES_OF_A_CELL
+    most = _GREY_IMAGES if is_grey else _COLOUR_IMAGES
     rows = np.arange(len(labels))
     sure = probabilities[rows, predicted]
     # By cell, and within one the surest first.
@@ -244,7 +253,9 @@ def _choose_examples(tested: Mapping[str, Array], predicted: Integers, images: P
     cells = labels[order].astype(np.int64) * probabilities.shape[1] + predicted[order]
     starts = np.flatnonzero(np.append(True, cells[1:] != cells[:-1]))
     place = np.arange(len(order)) - np.repeat(starts, np.diff(np.append(starts, len(order))))
-    chosen = order[place < limit]
+    # Where they are too many, the first ones of all cells before the second ones of any.
+    by_place = np.argsort(place, kind="stable")[:most]
+    chosen = order[np.sort(by_place[place[by_place] < limit])]
     return Examples(
         sheet=_base64(_sheet(images[tested["images"][chosen]])),
         columns=_SHEET_COLUMNS,

@@ -20,6 +20,7 @@ from pipeline.nn.evaluation import Evaluator
 from pipeline.nn.examples import Examples
 from pipeline.nn.network import Network
 from pipeline.nn.preprocessing import PREPROCESSORS, Statistics, learn
+from pipeline.report.page import experiment
 from pipeline.report.page.experiment import Experiment, encode_numbers, fold_statistics
 from pipeline.stages import plot
 from pipeline.stages.report import read_experiment
@@ -93,6 +94,25 @@ def test_the_images_of_a_cell_are_those_that_the_network_was_surest_of(
         row, column = divmod(index, examples.columns)
         found = sheet[row * 28 : row * 28 + 28, column * 28 : column * 28 + 28]
         np.testing.assert_array_equal(found, tiny.drawing.test_images[place][..., 0])  # type: ignore[attr-defined]  # of conftest.py
+
+
+def test_many_cells_share_a_limit_and_a_large_network_stays_out(
+    evaluated: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = read_config(evaluated.results("tiny").config)
+    all_of_them = shown(evaluated, config).examples
+    cells = set(zip(all_of_them.actual, all_of_them.predicted, strict=True))
+    monkeypatch.setattr(experiment, "_GREY_IMAGES", len(cells) + 1)
+    monkeypatch.setattr(experiment, "_PARAMETERS", 1000)
+    page = shown(evaluated, config)
+    assert len(page.examples.images) == len(cells) + 1
+    assert set(zip(page.examples.actual, page.examples.predicted, strict=True)) == cells
+    assert set(page.examples.images) <= set(all_of_them.images)
+    assert page.parameters is None
+    assert page.weights is not None
+    weights = np.frombuffer(base64.b64decode(page.weights), np.int8).reshape(-1, 784)
+    assert len(weights) == 8
+    assert (np.abs(weights.astype(int)).max(axis=1) == 127).all()
 
 
 def test_data_of_another_shape_are_refused(evaluated: Layout) -> None:
