@@ -140,7 +140,9 @@ def experiments(folder: Layout) -> list[Experiment]:
     made[1] = replace(made[1], classes=[NASTY, *made[1].classes[1:]])
     grid = [[hidden, rate] for hidden in ([4], [8]) for rate in (0.001, 0.3)]
     made[2] = replace(made[2], search=Search(["model.hidden", "rate"], grid, [0.1, 0.5, None, 0.4], 1))
-    return made
+    units = np.tile(np.int8([127, -127]), 784)
+    weights = base64.b64encode(units.tobytes()).decode()
+    return [*made, replace(made[0], name="large", parameters=None, weights=weights)]
 
 
 @pytest.fixture(scope="module")
@@ -390,15 +392,33 @@ def test_curves_tell_their_values_to_mouse_and_keyboard(
     assert chart.locator("output").inner_text() == told
 
 
-def test_experiments_are_overlaid_and_can_be_taken_away(opened: Callable[..., Any]) -> None:
+def test_a_network_that_is_not_in_the_page_shows_some_weights_and_is_named(
+    opened: Callable[..., Any],
+) -> None:
+    page = opened()
+    assert "how they work: large." in page.inner_text("#draw")
+    page.evaluate("location.hash = '#/large'")
+    page.get_by_text("What 2 of 8 units of the first layer look for.").wait_for()
+    colours = """(canvas) => [...canvas.getContext("2d").getImageData(0, 0, 2, 1).data]"""
+    orange, blue = (
+        tuple(int(theme[start : start + 2], 16) for start in (1, 3, 5))
+        for theme in page.evaluate("""() => ["--weight-high", "--weight-low"].map((name) =>
+            getComputedStyle(document.documentElement).getPropertyValue(name).trim())""")
+    )
+    assert page.locator("canvas.weights").evaluate(colours) == [*orange, 255, *blue, 255]
+
+
+def test_experiments_are_overlaid_and_can_be_taken_away(
+    opened: Callable[..., Any], experiments: list[Experiment]
+) -> None:
     page = opened()
     lines = page.locator("#overview .plot path.line")
-    assert lines.count() == len(ACTIVATIONS)
+    assert lines.count() == len(experiments)
     page.get_by_role("checkbox", name="sigmoid (valid)").uncheck()
-    assert lines.count() == len(ACTIVATIONS) - 1
+    assert lines.count() == len(experiments) - 1
     page.get_by_role("combobox", name="Show").select_option("loss")
     assert "loss by epoch" in page.locator("#overview .chart figcaption").inner_text()
-    assert lines.count() == len(ACTIVATIONS) - 1
+    assert lines.count() == len(experiments) - 1
 
 
 def test_a_search_shows_every_trial_that_ended_and_marks_the_best(opened: Callable[..., Any]) -> None:
