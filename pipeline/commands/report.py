@@ -2,7 +2,7 @@
 
 import argparse
 
-from pipeline.core.paths import Layout
+from pipeline.core.paths import Layout, shown_path
 
 EXAMPLE = "report"
 
@@ -22,7 +22,7 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
     Raises:
         PipelineError: an experiment has not been run yet.
     """
-    from pipeline.commands.shared.terminal import shown_path, write  # not needed for --help
+    from pipeline.commands.shared.terminal import write  # not needed for --help
     from pipeline.stages.shared.runner import Options, run_stage
 
     del options
