@@ -17,7 +17,7 @@ from pipeline.config.checks import NAME
 from pipeline.config.compose import compose, read_dataset, read_params, to_yaml
 from pipeline.core import runtime
 from pipeline.core.paths import Layout, find_root
-from pipeline.data.datasets import FORMATS, ROLES
+from pipeline.data.datasets import check_roles
 from pipeline.data.splitting import SPLITTERS
 from pipeline.data.standins import DRAWINGS
 from pipeline.nn import sampling
@@ -109,9 +109,8 @@ def test_every_file_in_conf_can_be_chosen(group: str, option: str) -> None:
 def test_every_data_set_is_sound(name: str) -> None:
     dataset = read_dataset(CONF, name)
     assert dataset.name == name
-    assert dataset.format in FORMATS
     for source in dataset.sources.values():
-        assert set(source.files) == set(ROLES[dataset.format])
+        check_roles(dataset.format, source)
         assert source.drawing is None or source.drawing in DRAWINGS
         assert all(mirror.startswith("https://") for mirror in source.mirrors)
 

@@ -21,6 +21,8 @@ EXAMPLE = "repro --jobs 2 mnist_two_layer cifar10_two_layer"
 _SECONDS_PER_STAGE = 1.5
 _WORK_PER_SECOND = 1e11
 
+_GUESSED_IMAGES = 60_000  # of a training set whose definition leaves their number open
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
@@ -121,6 +123,7 @@ def _work(layout: Layout, params: "DictConfig") -> tuple[dict[str, float], set[s
             config = compose(layout.conf, overrides)
             parameters = network_of(config).parameter_count
             count = config.split.train_count or config.dataset.source(config.source).train_count
+            count = count or _GUESSED_IMAGES
             steps = total_steps(config, count)
         except PipelineError:
             # Its compose stage will say what is wrong.

@@ -64,14 +64,19 @@ def _cached_hints(schema: type) -> dict[str, Any]:
     return get_type_hints(schema, include_extras=True)
 
 
-def is_optional(hint: object) -> bool:
-    """Whether a declared type is a union: the only ones in a schema are with None."""
+def is_union(hint: object) -> bool:
+    """Whether a declared type is a union: in a schema with None, or of one thing and a list of such."""
     return get_origin(hint) in {Union, UnionType}
 
 
+def is_optional(hint: object) -> bool:
+    """Whether a declared type is a union with None."""
+    return is_union(hint) and type(None) in get_args(hint)
+
+
 def _bare(hint: Any) -> Any:  # noqa: ANN401  (a type, of which there are several kinds)
-    """A declared type without its None and without what is allowed of it."""
-    while is_optional(hint) or get_origin(hint) is Annotated:
+    """A declared type without its None or its list, and without what is allowed of it."""
+    while is_union(hint) or get_origin(hint) is Annotated:
         hint = get_args(hint)[0]
     return hint
 
@@ -113,6 +118,9 @@ def _converted(hint: Any, value: Any, path: str, root: type) -> Any:  # noqa: AN
     """A plain value as the type that a dataclass declares for it."""
     if is_optional(hint):
         return None if value is None else _converted(get_args(hint)[0], value, path, root)
+    if is_union(hint):
+        one, several = get_args(hint)
+        return _converted(several if isinstance(value, list) else one, value, path, root)
     if get_origin(hint) is Annotated:
         kind, allowed = get_args(hint)
         converted = _converted(kind, value, path, root)

@@ -33,6 +33,7 @@ from pipeline.core.errors import ConfigError
 from pipeline.core.registry import did_you_mean
 
 SOURCES: Final = ("bundled", "official")
+_ORIGINS: Final = ("mirrors", "drawing", "packaged")
 _MONITORS: Final = ("valid_accuracy", "valid_loss")
 
 _FLOAT32_RANGE: Final = (2.0**-126, (2 - 2.0**-23) * 2.0**127)
@@ -43,53 +44,127 @@ def _is_file_name(text: str) -> bool:
     return bool(re.fullmatch(r"[^/\\\x00-\x1f\x7f]+", text)) and text not in {".", ".."}
 
 
-def _is_sha256(text: str) -> bool:
-    return bool(re.fullmatch(r"[0-9a-f]{64}", text))
+def _is_hex(digits: int) -> Allowed:
+    pattern = re.compile(rf"[0-9a-f]{{{digits}}}")
+    return Allowed(lambda text: bool(pattern.fullmatch(text)), f"{digits} lower-case hex digits")
 
 
 @dataclass(frozen=True)
 class File:
-    """One file of a data set: its name, size in bytes and sha256 in hexadecimal."""
+    """One file of a data set: its name, its size and what proves that it is the right one.
+
+    Attributes:
+        name: of the file, without a folder.
+        bytes: its size; null where nobody publishes it.
+        sha256: in hexadecimal.
+        md5: likewise, where the source publishes only that.
+    """
 
     name: Annotated[str, Allowed(_is_file_name, "a file name without a folder")]
-    bytes: Annotated[int, Allowed(lambda size: size > 0, "a positive number")]
-    sha256: Annotated[str, Allowed(_is_sha256, "64 lower-case hex digits")]
+    bytes: Annotated[int, Allowed(lambda size: size > 0, "a positive number")] | None = None
+    sha256: Annotated[str, _is_hex(64)] | None = None
+    md5: Annotated[str, _is_hex(32)] | None = None
+
+    def __post_init__(self) -> None:
+        require(bool(self.sha256 or self.md5), "sha256", self.sha256, "a checksum: sha256, or md5")
+
+    @property
+    def checksum(self) -> tuple[Literal["sha256", "md5"], str]:
+        """The algorithm's name in `hashlib`, and the digest in hexadecimal."""
+        return ("sha256", self.sha256) if self.sha256 else ("md5", self.md5 or "")
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How files are read that are not as their format usually has them.
+
+    Attributes:
+        members: role -> what plays it inside the one file with the role ``archive``: a file of a zip, an
+            array of an .npz, a folder of an archive of pictures; several are read one after the other.
+        columns: what a table calls its columns, by what they hold: ``image``, ``label``.
+        label_column: where each row's label is, counted from 0, or from -1 for the last.
+        header: whether a table's first row has names; null to tell by its look.
+        first_label: what the first class has for a label.
+        labels: label in the files -> name of the class; images with other labels are left out.
+        transpose: whether the files have rows where the images have columns.
+        invert: whether the files have black on white.
+        white: the brightest level in the files, which becomes 255.
+    """
+
+    members: dict[str, str | list[str]] = field(default_factory=dict)
+    columns: dict[str, str] = field(default_factory=dict)
+    label_column: int | None = None
+    header: bool | None = None
+    first_label: int = 0
+    labels: Annotated[dict[str, str], Allowed(bool, "at least one label, or null")] | None = None
+    transpose: bool = False
+    invert: bool = False
+    white: Annotated[int, Allowed(range(1, 2**16).__contains__, "1 to 65535")] = 255
+
+    def __post_init__(self) -> None:
+        require(not (self.labels and self.first_label), "first_label", self.first_label, "0 beside labels")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Source:
     """Where the files of a data set come from.
 
     Attributes:
         title: how pictures and metrics name it.
         classes: class names in the order of the labels.
-        files: role -> file. Roles are those of the data set's format.
+        train_count: images in the training set; null for as many as there are.
+        test_count: images in the test set, likewise; 0 says that there is none: the split then makes one.
+        files: role -> file, or a list of files that are read one after the other. Roles are those of the data
+            set's format.
         mirrors: URLs, healthiest first; one that ends in / is a folder, any other is the file itself.
         drawing: for a stand-in, a key of `pipeline.data.standins.DRAWINGS`.
-        train_count: images in the training set.
-        test_count: images in the test set.
+        packaged: whether the files come with this package, from pipeline/data/packaged.
+        reading: how the files are read, where that is not as usual.
     """
 
     title: str
     classes: Annotated[list[str], Allowed(lambda names: 2 <= len(names) <= 256, "2 to 256 names")]  # as uint8
-    train_count: Count
-    test_count: Count
-    files: Annotated[dict[str, File], Allowed(bool, "at least one file")]
+    train_count: CountOrAll | None = None
+    test_count: CountOrZero | None = None
+    files: Annotated[dict[str, File | list[File]], Allowed(bool, "at least one file")]
     mirrors: list[str] = field(default_factory=list)
     drawing: str | None = None
+    packaged: bool | None = None
+    reading: Reading | None = None
 
     def __post_init__(self) -> None:
         require(len(set(self.classes)) == len(self.classes), "classes", self.classes, "distinct names")
-        require(
-            bool(self.mirrors) != bool(self.drawing),
-            "mirrors",
-            self.mirrors,
-            "mirrors or a drawing, not both",
-        )
+        origins = [key for key in _ORIGINS if getattr(self, key)]
+        require(len(origins) == 1, _ORIGINS[0], origins, f"exactly one of {', '.join(_ORIGINS)}")
+        names = [file.name.casefold() for file in self.all_files]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        require(not twice, "files", twice, "names that differ in more than case")
+        unknown = sorted(set((self.how.labels or {}).values()) - set(self.classes))
+        require(not unknown, "reading.labels", unknown, "names that are among classes")
 
-    def count(self, part: Literal["train", "test"]) -> int:
-        """How many images the training or the test set has."""
+    def count(self, part: Literal["train", "test"]) -> int | None:
+        """How many images the training or the test set has; None where the definition leaves it open."""
         return self.train_count if part == "train" else self.test_count
+
+    @property
+    def how(self) -> Reading:
+        """How the files are read."""
+        return self.reading or Reading()
+
+    @property
+    def has_test(self) -> bool:
+        """Whether there is a test set; if not, the split makes one."""
+        return self.test_count != 0
+
+    @property
+    def files_by_role(self) -> dict[str, list[File]]:
+        """The files of each role in the order in which they are read."""
+        return {role: file if isinstance(file, list) else [file] for role, file in self.files.items()}
+
+    @property
+    def all_files(self) -> list[File]:
+        """Every file, in the order of the roles."""
+        return list(itertools.chain.from_iterable(self.files_by_role.values()))
 
 
 def _is_image_shape(sizes: Sequence[int]) -> bool:
@@ -144,7 +219,11 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Split:
-    """How train, valid and test parts are chosen: see `pipeline.data.splitting`."""
+    """How train, valid and test parts are chosen: see `pipeline.data.splitting`.
+
+    The test part is taken from the test set; where a data set has none, from the training set, as
+    `test_count` or `test_fraction` says.
+    """
 
     name: str
     train_count: CountOrAll | None = None
@@ -152,6 +231,7 @@ class Split:
     test_count: CountOrAll | None = None
     train_fraction: Annotated[float, Allowed(lambda value: 0 < value <= 1, "0 < fraction <= 1")] = 1.0
     valid_fraction: Annotated[float, Allowed(lambda value: 0 <= value < 1, "0 <= fraction < 1")] = 0.0
+    test_fraction: Annotated[float, Allowed(lambda value: 0 < value < 1, "0 < fraction < 1")] | None = None
 
 
 @dataclass(frozen=True)
@@ -376,7 +456,7 @@ class Config:
     augment: Augment = Augment()
 
     def __post_init__(self) -> None:
-        self.dataset.source(self.source)
+        self._check_test()
         has_valid = self.split.valid_count or self.split.valid_fraction
         monitor = self.training.early_stopping.monitor
         if monitor and not has_valid:
@@ -410,6 +490,18 @@ class Config:
         for key in ("batch_normalization", "dropout", "input_dropout"):
             value = getattr(self.model, key)
             require(not value, f"model.{key}", value, "none of it with training.gradient=numerical")
+
+    def _check_test(self) -> None:
+        """See that there is one test part: from the test set, or else made by the split."""
+        count, fraction = self.split.test_count, self.split.test_fraction
+        if self.dataset.source(self.source).has_test:
+            expected = f"null, for {self.title} has a test set of its own"
+            require(fraction is None, "split.test_fraction", fraction, expected)
+        elif count is None and fraction is None:
+            raise ConfigError(
+                f"split.test_count=null: {self.title} has no test set: expected the number of images to take"
+                " from the training set (split=head_tail), or split.test_fraction (split=stratified)"
+            )
 
     def _check_float32(self) -> None:
         """Refuse what is rounded to 0, to infinity, or to a few bits where it meets the arrays."""

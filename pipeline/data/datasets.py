@@ -1,102 +1,66 @@
 """Data sets by format name: official files in, two .npy files per part out, and back for the stand-ins."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from pipeline.config.schema import Source
 from pipeline.core.errors import ConfigError, FormatError
-from pipeline.core.files.arrays import atomic_npy
-from pipeline.core.files.images import PARTS, Array, LabelledImages, Part, images_path, labels_path
+from pipeline.core.files.arrays import map_npy
+from pipeline.core.files.images import PARTS, LabelledImages, Part, images_path, labels_path
 from pipeline.core.registry import look_up
 from pipeline.data.formats import cifar, idx
+from pipeline.data.formats.examples import Reader, Request
+from pipeline.data.parts import LabelCoder, as_images, write_part
 
 Shape = Sequence[int]
 """Height, width and channels of an image."""
 
-_IDX_ROLES: Final = ("train_images", "train_labels", "test_images", "test_labels")
+Files = Mapping[str, Sequence[Path]]
+"""Role -> the files that play it, one after the other."""
 
-
-Parser = Callable[[Mapping[str, Path], Path, Shape, Source], None]
-"""Reads the raw files (by role) into a folder, checking that they are what the source says, of that shape.
+Parser = Callable[[Files, Path, Shape, Source], dict[Part, int]]
+"""Reads the raw files into a folder, checking that they are what the source says, of that shape.
 
 Writes train/images.npy, train/labels.npy, test/images.npy and test/labels.npy: uint8 (count, height, width,
-channels) and uint8 (count,). Raises FormatError for files that are not as expected, PipelineError for files
-that cannot be read or written.
+channels) and uint8 (count,); those of the test set with a count of 0 where the data set has none. Returns the
+counts. Raises FormatError for files that are not as expected, PipelineError for files that cannot be read or
+written.
 """
 
 
-def _parse_idx(files: Mapping[str, Path], destination: Path, image_shape: Shape, source: Source) -> None:
-    sets = [(part, *_check_part(files, image_shape, source, part)) for part in PARTS]
+def _parse_parts(read: Reader, members: Mapping[str, str | list[str]]) -> Parser:
+    """A parser of a format in which each part has its own files, or its own members of one."""
 
-    def parse(part: Part, shape: tuple[int, ...], labels: Array) -> None:
-        idx.parse_into(files[f"{part}_images"], images_path(destination, part), shape=shape)
-        with atomic_npy(labels_path(destination, part), labels.shape, np.uint8) as output:
-            output.write_rows(0, labels)
+    def parse(files: Files, destination: Path, image_shape: Shape, source: Source) -> dict[Part, int]:
+        height, width, channels = image_shape
+        reading = source.how
+        if "archive" in files and not reading.members:
+            reading = replace(reading, members=dict(members))
+        stored = (width, height, channels) if reading.transpose else (height, width, channels)
 
-    # Side by side: zlib and the disk let go of the interpreter.
-    with ThreadPoolExecutor(len(PARTS)) as pool:
-        for job in [pool.submit(parse, *checked) for checked in sets]:
-            job.result()
+        def parse_part(part: Part) -> int:
+            shape = (height, width, channels)
+            if part == "test" and not source.has_test:
+                return write_part(iter(()), destination, part, shape, source)
+            count = None if reading.labels else source.count(part)
+            with contextlib.closing(read(Request(files, part, stored, reading, count))) as batches:
+                return write_part(batches, destination, part, shape, source)
 
+        # Side by side: zlib and the disk let go of the interpreter.
+        with ThreadPoolExecutor(len(PARTS)) as pool:
+            jobs = {part: pool.submit(parse_part, part) for part in PARTS}
+            return {part: job.result() for part, job in jobs.items()}
 
-def _check_part(
-    files: Mapping[str, Path], image_shape: Shape, source: Source, part: Part
-) -> tuple[tuple[int, int, int, int], Array]:
-    """The images' shape with a channel axis, and the labels, all that can be checked of them being right."""
-    images_file, labels_file = files[f"{part}_images"], files[f"{part}_labels"]
-    shape = _check_images(idx.read_header(images_file), images_file, image_shape, part, source.count(part))
-    header = idx.read_header(labels_file)
-    if header.dtype.kind not in "iu" or header.shape[1:] not in ((), (1,)):
-        raise FormatError(
-            f"{labels_file}: expected labels as integers (count,), found {_describe_header(header)}"
-        )
-    if header.shape[0] != shape[0]:
-        raise FormatError(
-            f"{labels_file}: expected {shape[0]:,} labels for the images of {images_file.name}, "
-            f"found {header.shape[0]:,}"
-        )
-    labels = idx.read(labels_file).reshape(shape[0])
-    _check_labels(labels, labels_file, len(source.classes))
-    return shape, labels.astype(np.uint8)
-
-
-def _check_images(
-    header: idx.Header, path: Path, image_shape: Shape, part: Part, count: int
-) -> tuple[int, int, int, int]:
-    """The images' shape with a channel axis."""
-    height, width, channels = image_shape
-    # Grey images usually have no axis for their one channel.
-    shapes = [(height, width, channels)] + [(height, width)] * (channels == 1)
-    if header.dtype != np.uint8 or header.shape[1:] not in shapes:
-        axes = ", ".join(map(str, shapes[-1]))
-        raise FormatError(
-            f"{path}: expected images as uint8 (count, {axes}), found {_describe_header(header)}"
-        )
-    if header.shape[0] != count:
-        raise FormatError(f"{path}: expected {count:,} {part} images, found {header.shape[0]:,}")
-    return count, height, width, channels
-
-
-def _check_labels(labels: Array, path: Path, class_count: int) -> None:
-    wrong = np.flatnonzero((labels < 0) | (labels >= class_count))
-    if len(wrong):
-        raise FormatError(
-            f"{path}: expected labels from 0 to {class_count - 1}, "
-            f"found {labels[wrong[0]]} in row {wrong[0]:,}"
-        )
-
-
-def _describe_header(header: idx.Header) -> str:
-    return f"{header.dtype} {header.shape}"
+    return parse
 
 
 def _parse_cifar(variant: cifar.Variant) -> Parser:
-    def parse(files: Mapping[str, Path], destination: Path, image_shape: Shape, source: Source) -> None:
-        archive = files["archive"]
+    def parse(files: Files, destination: Path, image_shape: Shape, source: Source) -> dict[Part, int]:
+        (archive,) = files["archive"]
         if tuple(image_shape) != cifar.IMAGE_SHAPE:
             raise FormatError(
                 f"{archive}: expected images of shape {tuple(image_shape)}, "
@@ -108,34 +72,98 @@ def _parse_cifar(variant: cifar.Variant) -> Parser:
             )
             for part in PARTS
         )
-        cifar.parse_into(archive, variant, train=train, test=test, class_count=len(source.classes))
+        cifar.parse_into(
+            archive,
+            variant,
+            train=train,
+            test=test,
+            encode=LabelCoder(source).encode,
+            adjust=lambda images: as_images(images, source.how, archive),
+            may_leave_out=source.how.labels is not None,
+        )
+        return {part: len(map_npy(labels_path(destination, part))) for part in PARTS}
 
     return parse
 
 
-FORMATS: Final[Mapping[str, Parser]] = {
-    "idx": _parse_idx,
-    "cifar10": _parse_cifar(cifar.CIFAR10),
-    "cifar100": _parse_cifar(cifar.CIFAR100_FINE),
-    "cifar100_coarse": _parse_cifar(cifar.CIFAR100_COARSE),
+@dataclass(frozen=True)
+class Format:
+    """How a data set is read.
+
+    Attributes:
+        parse: reads all of it.
+        roles: of the files of a part, which has its name before each; none where one file holds all.
+        optional: of these, the ones that need not be there.
+        members: what plays the roles inside one file with the role ``archive``, unless the definition says.
+    """
+
+    parse: Parser
+    roles: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    members: Mapping[str, str | list[str]] = field(default_factory=dict)
+
+
+def _format(
+    read: Reader,
+    roles: tuple[str, ...],
+    optional: tuple[str, ...] = (),
+    members: Mapping[str, str | list[str]] | None = None,
+) -> Format:
+    return Format(_parse_parts(read, members or {}), roles, optional, members or {})
+
+
+FORMATS: Final[Mapping[str, Format]] = {
+    "idx": _format(idx.read_part, ("_images", "_labels")),
+    "cifar10": Format(_parse_cifar(cifar.CIFAR10)),
+    "cifar100": Format(_parse_cifar(cifar.CIFAR100_FINE)),
+    "cifar100_coarse": Format(_parse_cifar(cifar.CIFAR100_COARSE)),
 }
 """How to read a data set, by its format's name."""
 
-ROLES: Final[Mapping[str, tuple[str, ...]]] = {
-    name: _IDX_ROLES if name == "idx" else ("archive",) for name in FORMATS
-}
-"""The files that each format consists of."""
+
+def roles_of(name: str, *, has_test: bool = True) -> list[str]:
+    """The roles that files of a format have to play between them.
+
+    Raises:
+        ConfigError: there is no such format.
+    """
+    roles = look_up(FORMATS, "format", name).roles
+    parts = PARTS if has_test else PARTS[:1]
+    return [f"{part}{role}" for part in parts for role in roles] or ["archive"]
 
 
-def check_roles(name: str, roles: Collection[str]) -> None:
-    """See that files of these roles are what the format `name` consists of.
+def check_roles(name: str, source: Source) -> None:
+    """See that a source's files and members are what the format `name` consists of.
 
     Raises:
         ConfigError: they are not, or there is no such format.
     """
-    needed = look_up(ROLES, "format", name)
-    if set(roles) != set(needed):
-        raise ConfigError(f"format={name}: expected the files {', '.join(needed)}, found {', '.join(roles)}")
+    needed = roles_of(name, has_test=source.has_test)
+    form = FORMATS[name]
+    given = set(source.files)
+    if form.roles and "archive" in given:
+        given |= set(source.how.members or form.members)
+        given.discard("archive")
+    optional = {f"{part}{role}" for part in PARTS for role in form.optional}
+    if given - optional != set(needed):
+        hint = ""
+        if source.has_test and form.roles and given - optional == set(roles_of(name, has_test=False)):
+            hint = "; where there is no test set, say test_count: 0"
+        raise ConfigError(
+            f"format={name}: expected the files {', '.join(needed)}, found {', '.join(sorted(given))}{hint}"
+        )
+
+
+def parse(name: str, files: Files, destination: Path, image_shape: Shape, source: Source) -> dict[Part, int]:
+    """Parse a data set of the format `name`: see `Parser`.
+
+    Raises:
+        ConfigError: there is no such format, or it consists of other files.
+        FormatError: the files are not as expected.
+        PipelineError: a file cannot be read or written.
+    """
+    check_roles(name, source)
+    return FORMATS[name].parse(files, destination, image_shape, source)
 
 
 def _write_idx(

@@ -11,6 +11,8 @@ from pipeline.nn.optimizers import OPTIMIZERS
 from pipeline.nn.setup import total_steps, training_network_of
 from pipeline.nn.workspace import EVALUATION_ROWS
 
+_UNKNOWN_IMAGES = 1_000_000  # of a training set whose definition leaves their number open
+
 
 def needed_bytes(config: Config) -> dict[str, int]:
     """A generous bound on what training allocates: bytes by the configuration key that they grow with.
@@ -24,7 +26,7 @@ def needed_bytes(config: Config) -> dict[str, int]:
     training = config.training
     network = training_network_of(config)
     number = np.dtype(DTYPES[config.dtype]).itemsize
-    images = config.dataset.source(config.source).train_count
+    images = config.dataset.source(config.source).train_count or _UNKNOWN_IMAGES
     # Copies of the parameters: the network's own, the optimizer's, and those of the checkpoints, of which a
     # second is made while the last is there.
     copies = 11 + 3 * network.batch_normalization + 3 * len(OPTIMIZERS[config.optimizer.name].slots)

@@ -45,7 +45,7 @@ def check_names(config: Config) -> None:
         ConfigError: one is unknown; the message lists the known ones. Or the data set has not the files that
             its format consists of, or training takes more memory than this machine has.
     """
-    check_roles(config.dataset.format, config.dataset.source(config.source).files)
+    check_roles(config.dataset.format, config.dataset.source(config.source))
     for key, name, registry in (
         ("split.name", config.split.name, SPLITTERS),
         ("runtime.name", config.runtime.name, runtime.TIERS),

@@ -50,7 +50,9 @@ def run(context: ExperimentContext) -> None:
     measured["test"]["expected_calibration_error"] = metrics.expected_calibration_error(probabilities, labels)
     # Short names, and few: `dvc metrics show` has a column for each, beside the path of the file.
     accuracies = {name: values["accuracy"] for name, values in measured.items()}
-    write_json(results.metrics, {**accuracies, "loss": measured["test"]["loss"]})
+    has_test = config.dataset.source(config.source).has_test
+    remark = {} if has_test else {"test_set": "taken by the split"}
+    write_json(results.metrics, {**accuracies, "loss": measured["test"]["loss"], **remark})
     columns = ("accuracy", "loss", "expected_calibration_error")
     write_csv(
         results.per_part,

@@ -9,11 +9,19 @@ import hashlib
 import shutil
 from collections.abc import Collection
 from pathlib import Path
+from typing import Final
 
+from pipeline import data
 from pipeline.config.schema import Dataset, Source
 from pipeline.core.errors import ConfigError, FormatError
+from pipeline.core.files.atomic import read_bytes, write_bytes
 from pipeline.core.progress import progress, say
 from pipeline.stages.shared.context import DatasetContext
+
+PACKAGED: Final = Path(data.__file__).parent / "packaged"
+"""The files that come with the package."""
+
+_MAXIMUM_PACKAGED_BYTES: Final = 2**24
 
 
 def inputs(context: DatasetContext) -> list[Path]:
@@ -31,18 +39,20 @@ def run(context: DatasetContext) -> None:
         FormatError: a drawn file does not have the checksum that conf/dataset gives.
     """
     dataset, source = context.dataset, context.dataset.source(context.source)
-    if source.drawing is None:
+    if source.packaged:
+        _unpack(source, context.raw)
+    elif source.drawing is None:
         _download(source, dataset, context.raw, context.layout.parts(context.source, dataset.name))
     else:
         _draw(dataset, source, context.raw)
     # Last, so that a failure takes nothing away.
-    _remove_others(context.raw, {file.name for file in source.files.values()})
+    _remove_others(context.raw, {file.name for file in source.all_files})
 
 
 def _download(source: Source, dataset: Dataset, folder: Path, part_folder: Path) -> None:
     from pipeline.data.download import fetch, mirrors  # the HTTP library is not needed to draw
 
-    for file in source.files.values():
+    for file in source.all_files:
         fetch.fetch(
             file,
             source.mirrors,
@@ -60,7 +70,7 @@ def _draw(dataset: Dataset, source: Source, folder: Path) -> None:
     from pipeline.core.files import images  # NumPy is not needed to download
     from pipeline.data import datasets, standins
 
-    datasets.check_roles(dataset.format, source.files)
+    datasets.check_roles(dataset.format, source)
     if source.drawing not in standins.DRAWINGS or dataset.format not in datasets.WRITERS:
         raise ConfigError(
             f"{dataset.name}: drawing={source.drawing} with format={dataset.format}: expected one of"
@@ -68,18 +78,33 @@ def _draw(dataset: Dataset, source: Source, folder: Path) -> None:
         )
     say(f"drawing {source.title}")
     drawing = standins.DRAWINGS[source.drawing]()
-    files = {role: folder / file.name for role, file in source.files.items()}
+    files = {role: folder / files[0].name for role, files in source.files_by_role.items()}
     train = images.LabelledImages(drawing.train_images, drawing.train_labels)
     test = images.LabelledImages(drawing.test_images, drawing.test_labels)
     datasets.WRITERS[dataset.format](files, train, test, source.classes)
-    for file in source.files.values():
+    _check(source, folder, "drawn", "has the drawing code changed?")
+
+
+def _unpack(source: Source, folder: Path) -> None:
+    """Copy the files that come with the package."""
+    for file in source.all_files:
+        packaged = PACKAGED / file.name
+        write_bytes(folder / file.name, read_bytes(packaged, maximum_bytes=_MAXIMUM_PACKAGED_BYTES))
+        say(f"{file.name}: from this package")
+    _check(source, folder, "found", "has the package been changed?")
+
+
+def _check(source: Source, folder: Path, made: str, doubt: str) -> None:
+    """See that files have the sizes and checksums that their definition gives."""
+    for file in source.all_files:
         path = folder / file.name
+        algorithm, digest = file.checksum
         with path.open("rb") as stream:
-            found = path.stat().st_size, hashlib.file_digest(stream, "sha256").hexdigest()
-        if found != (file.bytes, file.sha256):
+            found = path.stat().st_size, hashlib.file_digest(stream, algorithm).hexdigest()
+        if found[0] != (file.bytes or found[0]) or found[1] != digest:
             raise FormatError(
-                f"{path}: drawn with {found[0]} bytes and sha256 {found[1]}, expected {file.bytes} and"
-                f" {file.sha256} (conf/dataset); has the drawing code changed?"
+                f"{path}: {made} with {found[0]} bytes and {algorithm} {found[1]}, expected {file.bytes} and"
+                f" {digest} (conf/dataset); {doubt}"
             )
 
 

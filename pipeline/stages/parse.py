@@ -20,7 +20,9 @@ def run(context: DatasetContext) -> None:
         ConfigError: the data set's format is unknown, or consists of other files.
     """
     dataset, source = context.dataset, context.dataset.source(context.source)
-    files = {role: context.raw / file.name for role, file in source.files.items()}
-    datasets.check_roles(dataset.format, files)
-    datasets.FORMATS[dataset.format](files, context.parsed, dataset.image_shape, source)
-    say(f"{source.title}: {source.train_count:,} training and {source.test_count:,} test images")
+    files = {
+        role: [context.raw / file.name for file in files] for role, files in source.files_by_role.items()
+    }
+    counts = datasets.parse(dataset.format, files, context.parsed, dataset.image_shape, source)
+    tested = f"{counts['test']:,} test images" if source.has_test else "no test images: the split takes some"
+    say(f"{source.title}: {counts['train']:,} training and {tested}")

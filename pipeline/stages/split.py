@@ -35,7 +35,9 @@ def run(context: ExperimentContext) -> None:
             f" {list(train.images.shape[1:])}"
         )
     random = random_source(config.random, config.seed, _STREAM)
-    chosen = splitting.split(config.split, train.labels, test.labels, random)
+    # Without a test set, `test` is the training set: the split takes the test part from it.
+    test_labels = test.labels if config.dataset.source(config.source).has_test else test.labels[:0]
+    chosen = splitting.split(config.split, train.labels, test_labels, random)
     statistics = preprocessing.learn(
         config.preprocess, flat_pixels(train.images), chosen.train, config.dataset.image_shape[-1]
     )

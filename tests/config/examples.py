@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 
-from pipeline.config.build import build, is_optional
+from pipeline.config.build import build, is_optional, is_union
 from pipeline.config.schema import Config
 from pipeline.core.errors import ConfigError
 
@@ -46,8 +46,26 @@ def plain_config() -> dict[str, Any]:
 
 @functools.cache
 def _plain_config() -> dict[str, Any]:
-    file = {"name": "file.gz", "bytes": 10, "sha256": "0" * 64}
-    source = {"title": "t", "classes": ["a", "b"], "train_count": 20, "test_count": 10}
+    file = {"name": "file.gz", "bytes": 10, "sha256": "0" * 64, "md5": "0" * 32}
+    reading = {
+        "members": {"images": "images.idx"},
+        "columns": {"label": "class"},
+        "label_column": 0,
+        "header": True,
+        "first_label": 0,
+        "labels": {"7": "a"},
+        "transpose": True,
+        "invert": True,
+        "white": 16,
+    }
+    source = {
+        "title": "t",
+        "classes": ["a", "b"],
+        "train_count": 20,
+        "test_count": 10,
+        "packaged": None,
+        "reading": reading,
+    }
     return {
         "name": "x",
         "source": "bundled",
@@ -70,6 +88,7 @@ def _plain_config() -> dict[str, Any]:
             "train_count": 10,
             "valid_count": 5,
             "test_count": 5,
+            "test_fraction": None,
             "train_fraction": 0.5,
             "valid_fraction": 0.25,
         },
@@ -173,11 +192,13 @@ def schema_keys(schema: Any, prefix: str = "") -> Iterator[tuple[str, Any, bool]
         key = f"{prefix}{item.name}"
         yield key, hint, needed
         inner = get_args(hint)[0] if is_optional(hint) else hint
+        several = get_args(inner)[1] if get_origin(inner) is dict else None
+        one = get_args(several)[0] if is_union(several) else several
         if is_dataclass(inner):
             yield from schema_keys(inner, f"{key}.")
-        elif get_origin(inner) is dict and is_dataclass(get_args(inner)[1]):
+        elif is_dataclass(one):
             name = {"sources": "bundled", "files": "images"}[item.name]
-            yield from schema_keys(get_args(inner)[1], f"{key}.{name}.")
+            yield from schema_keys(one, f"{key}.{name}.")
 
 
 KEYS = list(schema_keys(Config))

@@ -19,6 +19,7 @@ WRONG = {
     str: ([1, 1.5, True, ["x"], {"a": 1}, "two\nlines"], "text"),
     list: ([1, 1.5, True, "x", {"a": 1}], "a list"),
     dict: ([1, 1.5, True, "x", ["x"]], "a mapping"),
+    bool: ([1, 1.5, "x", ["x"], {"a": 1}], "true or false"),
 }
 
 
@@ -106,7 +107,7 @@ def test_a_whole_number_will_do_for_a_number() -> None:
 
 
 def test_replace_checks_again() -> None:
-    config = check(OmegaConf.create(plain_config()))
+    config = check(OmegaConf.create(remove(plain_config(), "dataset.sources.bundled.reading.labels")))
     changed = with_values(config, {"model.hidden": [7, 8], "optimizer.learning_rate": 1})
     assert (changed.model.hidden, changed.optimizer.learning_rate) == ([7, 8], 1.0)
     assert config.model.hidden == [4]
@@ -126,7 +127,7 @@ def test_replace_checks_again() -> None:
         ({"search.space.model.x": [1]}, "search.space.model.x: no such key in the configuration"),
         (
             {"dataset.sources.bundled.train_count": 0},
-            f"dataset.sources.bundled.train_count=0: expected {POSITIVE}",
+            f"dataset.sources.bundled.train_count=0: expected {POSITIVE}, or null for all",
         ),
     ):
         with pytest.raises(ConfigError) as caught:

@@ -71,7 +71,8 @@ def test_text_survives_the_way_to_disk_and_back_by_our_reader_and_by_dvcs(text: 
     assume(text.isprintable() and "${" not in text and text != "another")
     # DVC reads YAML 1.2, in which this is an octal number; it is written unquoted.
     assume(not re.fullmatch(r"0o[0-7]+", text))
-    plain = put(plain_config(), "dataset.sources.bundled.classes", [text, "another"])
+    plain = remove(plain_config(), "dataset.sources.bundled.reading.labels")
+    put(plain, "dataset.sources.bundled.classes", [text, "another"])
     config = check(OmegaConf.create(plain))
     assert config.classes == [text, "another"]
     written = to_yaml(config)
@@ -80,7 +81,8 @@ def test_text_survives_the_way_to_disk_and_back_by_our_reader_and_by_dvcs(text: 
 
 
 def test_names_that_yaml_readers_disagree_about(tmp_path: Path) -> None:
-    plain = put(plain_config(), "dataset.sources.bundled.classes", AMBIGUOUS)
+    plain = remove(plain_config(), "dataset.sources.bundled.reading.labels")
+    put(plain, "dataset.sources.bundled.classes", AMBIGUOUS)
     for key, value in {
         "name": "1e-3",
         "dataset.name": "012",

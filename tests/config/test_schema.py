@@ -23,6 +23,8 @@ def test_the_example_has_every_key_of_the_schema() -> None:
         assert value is not None or key in {
             "training.epochs",  # instead of steps
             "dataset.sources.bundled.drawing",  # instead of mirrors
+            "dataset.sources.bundled.packaged",
+            "split.test_fraction",  # the data set has a test set
         }, key
 
 
@@ -49,11 +51,21 @@ def test_the_example_has_every_key_of_the_schema() -> None:
         ("dataset.sources", [], "only bundled, official"),
         ("dataset.sources.bundled.classes", [[], ["a"], [str(i) for i in range(257)]], "2 to 256 names"),
         ("dataset.sources.bundled.classes", [["a", "a"], ["a", "b", "a"]], "distinct names"),
-        ("dataset.sources.bundled.train_count", [0, -1, 2**31], POSITIVE),
-        ("dataset.sources.bundled.test_count", [0, -1, 2**31], POSITIVE),
+        ("dataset.sources.bundled.train_count", [0, -1, 2**31], f"{POSITIVE}, or null for all"),
+        ("dataset.sources.bundled.test_count", [-1, 2**31], "0 or more below 2**31"),
+        ("dataset.sources.bundled.reading.white", [0, 2**16], "1 to 65535"),
+        ("dataset.sources.bundled.reading.first_label", [1], "0 beside labels"),
+        ("dataset.sources.bundled.reading.labels", [{}], "at least one label, or null"),
+        ("dataset.sources.bundled.reading.labels", [{"7": "z"}], "names that are among classes"),
+        (
+            "dataset.sources.bundled.files",
+            [{"train": [{"name": "A.png", "md5": "0" * 32}, {"name": "a.png", "md5": "0" * 32}]}],
+            "names that differ in more than case",
+        ),
+        ("dataset.sources.bundled.files.images.md5", ["0" * 31, "0" * 64], "32 lower-case hex digits"),
         ("dataset.sources.bundled.files", [{}], "at least one file"),
-        ("dataset.sources.bundled.mirrors", [["https://a/"]], "mirrors or a drawing, not both"),
-        ("dataset.sources.official.mirrors", [[]], "mirrors or a drawing, not both"),
+        ("dataset.sources.bundled.mirrors", [["https://a/"]], "exactly one of mirrors, drawing, packaged"),
+        ("dataset.sources.official.mirrors", [[]], "exactly one of mirrors, drawing, packaged"),
         (
             "dataset.sources.official.files.images.name",
             ["", ".", "..", "a/b", "../a", "/a", "a\\b"],

@@ -26,7 +26,7 @@ def idx_files(folder: Path, **changes: Array) -> dict[str, Path]:
         "test_labels": RANDOM.integers(0, 3, 5, np.uint8),
         **changes,
     }
-    files = {role: folder / f"{role}.gz" for role in datasets.ROLES["idx"]}
+    files = {role: folder / f"{role}.gz" for role in datasets.roles_of("idx")}
     for role, path in files.items():
         idx.write(path, arrays[role])
         if role.startswith("test"):
@@ -52,7 +52,9 @@ def parse(files: dict[str, Path], destination: Path, expected: Expected, name: s
         files={role: File(role, 1, "0" * 64) for role in files},
         drawing="digits",
     )
-    datasets.FORMATS[name](files, destination, expected.image_shape, source)
+    listed = {role: [path] for role, path in files.items()}
+    counts = datasets.parse(name, listed, destination, expected.image_shape, source)
+    assert counts == {"train": expected.train_count, "test": expected.test_count}
 
 
 EXPECTED = Expected((4, 6, 1), 3)
@@ -95,7 +97,7 @@ def test_idx_with_colours_keeps_its_axes(tmp_path: Path) -> None:
         ),
         (
             {"train_labels": np.zeros((12, 2), "u1")},
-            "expected labels as integers (count,), found uint8 (12, 2)",
+            "expected labels as integers (count,), found uint8 (12, 2); reading.label_column may name one",
         ),
         ({"train_labels": np.zeros(12, "f4")}, "found float32 (12,)"),
         ({"train_labels": np.full(12, 256, "i4")}, "expected labels from 0 to 2, found 256 in row 0"),
@@ -127,7 +129,7 @@ def test_no_images_are_an_error(tmp_path: Path) -> None:
         parse(files, tmp_path / "parsed", Expected((4, 6, 1), 3))
 
 
-@pytest.mark.parametrize("role", datasets.ROLES["idx"])
+@pytest.mark.parametrize("role", datasets.roles_of("idx"))
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
@@ -158,7 +160,7 @@ def test_images_that_go_on_past_their_header_are_refused(tmp_path: Path) -> None
     assert not list((tmp_path / "parsed" / "test").iterdir())
 
 
-@pytest.mark.parametrize("role", datasets.ROLES["idx"])
+@pytest.mark.parametrize("role", datasets.roles_of("idx"))
 def test_a_missing_file_is_one_line(role: str, tmp_path: Path) -> None:
     files = idx_files(tmp_path)
     files[role].unlink()
@@ -209,7 +211,7 @@ def test_cifar_that_is_not_as_expected(expected: Expected, reason: str, tmp_path
 
 
 def test_every_format_names_its_files() -> None:
-    assert datasets.ROLES.keys() == datasets.FORMATS.keys()
+    assert all(datasets.roles_of(name) for name in datasets.FORMATS)
     assert {"idx", "cifar10", "cifar100", "cifar100_coarse"} <= datasets.FORMATS.keys()
 
 
@@ -218,7 +220,8 @@ def test_every_format_names_its_files() -> None:
 def test_official_mnist(tmp_path: Path) -> None:
     names = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
     files = {
-        role: OFFICIAL / f"{name}-ubyte.gz" for role, name in zip(datasets.ROLES["idx"], names, strict=True)
+        role: OFFICIAL / f"{name}-ubyte.gz"
+        for role, name in zip(datasets.roles_of("idx"), names, strict=True)
     }
     parse(files, tmp_path, Expected((28, 28, 1), 10, 60_000, 10_000))
     train, test = load(tmp_path, "train"), load(tmp_path, "test")
@@ -238,7 +241,7 @@ def test_what_a_writer_writes_its_parser_reads(name: str, shape: tuple[int, ...]
         )
         for count in (20, 10)
     )
-    files = {role: tmp_path / role for role in datasets.ROLES[name]}
+    files = {role: tmp_path / role for role in datasets.roles_of(name)}
     datasets.WRITERS[name](files, train, test, [f"class {number}" for number in range(10)])
     parse(files, tmp_path / "parsed", Expected(shape, 10, 20, 10), name)
     for part, written in zip(PARTS, (train, test), strict=True):

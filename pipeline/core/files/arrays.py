@@ -9,7 +9,7 @@ import struct
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -35,29 +35,51 @@ _NPY_HEADER: Final = re.compile(
 _NPY_HEADER_BYTES: Final = 4096
 
 
+OpenShape: TypeAlias = tuple[int, ...] | tuple[int | None, *tuple[int, ...]]
+"""Of an array whose number of rows may be open: None."""
+
+
 class NpyWriter:
-    """A .npy file under construction, filled by rows in any order.
+    """A .npy file under construction, filled by rows in any order; their number may be open until the end.
 
     Plain writes: a memory map would meet a full disk as a crash, and was slower. What has been written is
     flushed to the disk now and then by a thread of the pool, so that little is left to wait for at the end.
     """
 
     def __init__(
-        self, file: BinaryIO, shape: tuple[int, ...], dtype: DTypeLike, pool: "ThreadPoolExecutor"
+        self,
+        file: BinaryIO,
+        shape: OpenShape,
+        dtype: DTypeLike,
+        pool: "ThreadPoolExecutor",
     ) -> None:
         self._file = file
         self._pool = pool
         self._flush: Future[None] | None = None
         self._unflushed_bytes = 0
         self._element = np.dtype(dtype)
-        self._shape = shape
-        self._row_bytes = math.prod(shape[1:]) * self._element.itemsize
+        self._count, self._row_shape = shape[0], shape[1:]
+        self._row_bytes = math.prod(self._row_shape) * self._element.itemsize
+        self._bytes = 0
+        self._start = self._write_header(self._count or 0)
+
+    def _write_header(self, count: int) -> int:
+        """Write the header, which is equally long for any number of rows, and say where it ends."""
         header = io.BytesIO()
-        fields = {"descr": self._element.str, "fortran_order": False, "shape": shape}
+        fields = {
+            "descr": self._element.str,
+            "fortran_order": False,
+            "shape": (count, *self._row_shape),
+        }
         np.lib.format.write_array_header_1_0(header, fields)
-        file.write(header.getvalue())
-        self._start = file.tell()
-        self._bytes_left = math.prod(shape) * self._element.itemsize
+        self._file.seek(0)
+        self._file.write(header.getvalue())
+        return self._file.tell()
+
+    @property
+    def rows(self) -> int:
+        """How many rows have been written."""
+        return self._bytes // self._row_bytes if self._row_bytes else 0
 
     def write_rows(self, first: int, rows: Array) -> None:
         """Write array elements `first`, `first` + 1 and so on along the first axis.
@@ -66,16 +88,17 @@ class NpyWriter:
             first: index of the first row.
             rows: of the file's element type, (count, ...).
         """
-        fits = rows.dtype == self._element and rows.shape[1:] == self._shape[1:]
-        if not fits or not 0 <= first <= self._shape[0] - len(rows):
-            raise ValueError(f"{rows.dtype} {rows.shape} at row {first} of {self._element} {self._shape}")
+        fits = rows.dtype == self._element and rows.shape[1:] == self._row_shape
+        if not fits or first < 0 or (self._count is not None and first + len(rows) > self._count):
+            shape = (self._count, *self._row_shape)
+            raise ValueError(f"{rows.dtype} {rows.shape} at row {first} of {self._element} {shape}")
         self._file.seek(self._start + first * self._row_bytes)
         self.write_bytes(np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data)
 
     def write_bytes(self, data: bytes | memoryview) -> None:
         """Write the next elements, in C order, as they are in memory."""
         written = self._file.write(data)
-        self._bytes_left -= written
+        self._bytes += written
         self._unflushed_bytes += written
         if self._unflushed_bytes >= _FLUSH_BYTES and (self._flush is None or self._flush.done()):
             self._wait()
@@ -90,17 +113,22 @@ class NpyWriter:
     def finish(self) -> None:
         """See that every element was written, once."""
         self._wait()
-        if self._bytes_left:
-            raise ValueError(f"{self._bytes_left} bytes of the array were not written")
+        if self._count is None:
+            end = self._file.seek(0, os.SEEK_END) - self._start
+            self._write_header(self.rows)
+        else:
+            end = self._count * self._row_bytes
+        if self._bytes != end:
+            raise ValueError(f"{self._bytes:,} bytes of an array of {end:,} were written")
 
 
 @contextlib.contextmanager
-def atomic_npy(path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> Iterator[NpyWriter]:
+def atomic_npy(path: Path, shape: OpenShape, dtype: DTypeLike) -> Iterator[NpyWriter]:
     """An array of this shape, written piece by piece, that becomes the .npy file `path` when the block ends.
 
     Args:
         path: the file to write.
-        shape: of the array.
+        shape: of the array; None for its first axis where the number of rows is told by what is written.
         dtype: of its elements: numbers.
 
     Raises:
@@ -188,11 +216,11 @@ def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Array:
     if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
         raise ValueError(f"{entry.filename} is compressed")
     data = archive.read(entry)  # at most as long as the file, being stored; checks the CRC
-    shape, order, element, offset = _npy_header(data[:_NPY_HEADER_BYTES], len(data))
+    shape, order, element, offset = npy_header(data[:_NPY_HEADER_BYTES], len(data))
     return np.frombuffer(data, element, offset=offset).reshape(shape, order=order).copy()
 
 
-def _npy_header(head: bytes, size: int) -> tuple[tuple[int, ...], Literal["C", "F"], np.dtype[Any], int]:
+def npy_header(head: bytes, size: int) -> tuple[tuple[int, ...], Literal["C", "F"], np.dtype[Any], int]:
     """Shape, order, element type and where the data starts, of a .npy file of `size` bytes.
 
     Raises:
@@ -222,7 +250,7 @@ def map_npy(path: Path) -> Array:
     """
     with reading(path) as file:
         try:
-            shape, order, element, offset = _npy_header(
+            shape, order, element, offset = npy_header(
                 file.read(_NPY_HEADER_BYTES), os.fstat(file.fileno()).st_size
             )
             if math.prod(shape) == 0:

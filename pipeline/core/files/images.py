@@ -53,7 +53,9 @@ def labels_path(folder: Path, part: Part) -> Path:
 def load(
     folder: Path, part: Part, image_shape: Sequence[int] | None = None, classes: int | None = None
 ) -> LabelledImages:
-    """One part of a parsed data set.
+    """One part of a parsed data set; of one without a test set, the training set for both.
+
+    The split has then taken the test part from the training set.
 
     Args:
         folder: of the data set.
@@ -77,4 +79,6 @@ def load(
         f" parse@{folder.name}"
     )
     contracts.check({"images": images, "labels": labels}, rules, folder / part, remedy)
+    if part == "test" and not len(found):
+        return load(folder, "train", image_shape, classes)
     return found

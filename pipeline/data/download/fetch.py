@@ -1,9 +1,9 @@
 """Download one file from the first mirror that delivers it: resumable, bounded in time, checked, atomic.
 
 A mirror is an https URL: one that ends in "/" is a folder to which the file's name is appended, any other is
-the file itself. Size and SHA-256 decide what is right, never the mirror. Bytes arrive in `NAME.part`, beside
-which `NAME.part.json` keeps what identifies the mirror's copy; whatever ends the download, the next one goes
-on from there. Only a file whose checksum is right gets its final name.
+the file itself. Checksum and size (where one is published) decide what is right, never the mirror. Bytes
+arrive in `NAME.part`, beside which `NAME.part.json` keeps what identifies the mirror's copy; whatever ends
+the download, the next one goes on from there. Only a file whose checksum is right gets its final name.
 """
 
 import errno
@@ -106,7 +106,7 @@ def fetch(
             if is_complete(destination, file):
                 report(f"{file.name}: fetched by another process")
                 return destination
-            with show_progress(file.bytes, file.name, BYTES) as bar:
+            with show_progress(file.bytes or 0, file.name, BYTES) as bar:
                 part = PartFile(handle, part_path, file, bar)
                 if part.size:
                     report(f"{file.name}: going on at {format_bytes(part.size)}")
@@ -114,13 +114,13 @@ def fetch(
                 download = _Download(part, limits or Limits(), open_session, report, waiting)
                 source = download.run(sources, has_stand_in=has_stand_in)
             part.move_to(destination)
-        report(f"{file.name}: {format_bytes(file.bytes)} from {source}")
+        report(f"{file.name}: {format_bytes(destination.stat().st_size)} from {source}")
     except OSError as error:
         place = error.filename or part_path
         message = f"cannot read or write {place}: {error.strerror or error}"
         if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
             message += (
-                f"; {file.name} needs {format_bytes(file.bytes)}. "
+                f"; {file.name} needs {format_bytes(file.bytes) if file.bytes else 'more'}. "
                 "What has arrived is kept: make room and run it again"
             )
         raise FetchError(message) from error
@@ -215,7 +215,7 @@ class _Download:
             raise MirrorError(f"cannot be read: {error.strerror or error}") from None
         with local:
             size = os.fstat(local.fileno()).st_size
-            if size != self._file.bytes:
+            if self._file.bytes not in {None, size}:
                 raise MirrorError(_wrong_size(size, self._file) + _held(local, path.suffix))
             self._part.discard()
             while self._part.missing:
@@ -223,6 +223,8 @@ class _Download:
                     piece = local.read(min(PIECE_BYTES, self._part.missing))
                 except OSError as error:
                     raise MirrorError(f"cannot be read: {error.strerror or error}", discard=True) from None
+                if not piece and self._file.bytes is None:
+                    break
                 if not piece:
                     raise MirrorError("became shorter while it was read", discard=True)
                 self._part.append(piece)
@@ -243,7 +245,7 @@ class _Download:
                 self._part.discard()
             self._part.remember(label, answer.validator or (validator if start else None))
             self._receive(answer)
-            if self._part.missing:
+            if self._file.bytes is not None and self._part.missing:
                 raise self._ended_early(answer)
         self._check(from_the_start=start == 0)
 
@@ -254,9 +256,9 @@ class _Download:
             MirrorError: nowhere.
         """
         if answer.status == http.HTTPStatus.OK:
-            if answer.is_page and answer.length != self._file.bytes:
+            if answer.is_page and (self._file.bytes is None or answer.length != self._file.bytes):
                 raise MirrorError("answers with a web page instead of the file")
-            if answer.length not in {None, self._file.bytes}:
+            if self._file.bytes is not None and answer.length not in {None, self._file.bytes}:
                 raise MirrorError(_wrong_size(answer.length, self._file))
             return 0
         ranged = {http.HTTPStatus.PARTIAL_CONTENT, http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE}
@@ -275,7 +277,7 @@ class _Download:
 
     def _examine_range(self, answer: Answer, have: int, validator: str | None) -> None:
         start, total = answer.range
-        if total not in {None, self._file.bytes}:
+        if self._file.bytes is not None and total not in {None, self._file.bytes}:
             raise MirrorError(_wrong_size(total, self._file))
         if answer.status == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             text = "does not accept the range asked for"
@@ -322,7 +324,7 @@ class _Download:
         if self._part.is_right:
             return
         if from_the_start:
-            text = f"wrong checksum: expected {self._file.sha256}, found {self._part.sha256}"
+            text = f"wrong checksum: expected {self._file.checksum[1]}, found {self._part.checksum}"
             raise MirrorError(text, discard=True)
         text = "does not continue what had arrived before"
         raise MirrorError(text, attempts=max(2, self._limits.attempts), discard=True)

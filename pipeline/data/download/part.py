@@ -19,6 +19,9 @@ from pipeline.data.download.http import printable_validator
 
 PIECE_BYTES: Final = 1 << 18
 
+MAXIMUM_BYTES: Final = 2**36
+"""How much is taken of a file whose definition gives no size."""
+
 
 class PartFile:
     """The bytes that have arrived: their file, their running checksum, and what identifies their origin."""
@@ -30,8 +33,9 @@ class PartFile:
         self._path = path
         self._record = _record_path(path)
         self._bar = bar
-        self._hash = hashlib.sha256()
-        if os.fstat(handle.fileno()).st_size > file.bytes:
+        self._hash = hashlib.new(self.file.checksum[0])
+        self._maximum_bytes = file.bytes or MAXIMUM_BYTES
+        if os.fstat(handle.fileno()).st_size > self._maximum_bytes:
             handle.truncate(0)
         handle.seek(0)
         while self.missing and (piece := handle.read(min(PIECE_BYTES, self.missing))):
@@ -39,18 +43,18 @@ class PartFile:
 
     @property
     def missing(self) -> int:
-        """How many bytes are still to come."""
-        return self.file.bytes - self.size
+        """How many bytes are still to come, or may be where the size is not known."""
+        return self._maximum_bytes - self.size
 
     @property
-    def sha256(self) -> str:
+    def checksum(self) -> str:
         """The checksum of the bytes so far."""
         return self._hash.hexdigest()
 
     @property
     def is_right(self) -> bool:
         """Whether this is the whole file."""
-        return self.missing == 0 and self.sha256 == self.file.sha256
+        return self.file.bytes in {None, self.size} and self.checksum == self.file.checksum[1]
 
     def append(self, piece: bytes) -> None:
         """Write what came next."""
@@ -65,7 +69,7 @@ class PartFile:
             self._handle.truncate(0)
             self._bar.advance(-self.size)
         self.size = 0
-        self._hash = hashlib.sha256()
+        self._hash = hashlib.new(self.file.checksum[0])
 
     def remember(self, label: str, validator: str | None) -> None:
         """Keep whose bytes come next, and what identifies this state of its file."""
@@ -107,10 +111,11 @@ class PartFile:
 
 def is_complete(path: Path, file: File) -> bool:
     """Whether `path` holds the whole file, by size and checksum."""
-    if not path.is_file() or path.stat().st_size != file.bytes:
+    if not path.is_file() or file.bytes not in {None, path.stat().st_size}:
         return False
+    algorithm, digest = file.checksum
     with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest() == file.sha256
+        return hashlib.file_digest(handle, algorithm).hexdigest() == digest
 
 
 @contextmanager

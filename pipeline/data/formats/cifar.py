@@ -9,9 +9,9 @@ number of rows.
 
 import contextlib
 import tarfile
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -130,16 +130,28 @@ class _Output:
 
 
 def parse_into(
-    source: Path, variant: Variant, *, train: Destination, test: Destination, class_count: int
+    source: Path,
+    variant: Variant,
+    *,
+    train: Destination,
+    test: Destination,
+    encode: Callable[[Array, str], Array],
+    adjust: Callable[[Array], Array] = lambda images: images,
+    may_leave_out: bool = False,
 ) -> None:
     """Copy images and labels into .npy files, one batch at a time, in whatever order the archive has them.
+
+    Where images may be left out, the archive is read twice: first for the labels.
 
     Args:
         source: a tar, a tar.gz, or a folder that holds the batches or the archive's own folder.
         variant: what to read.
         train: where the training part goes.
         test: where the test part goes.
-        class_count: labels run from 0 to one less; at most 256.
+        encode: turns labels (rows,), and the batch's name for messages, into places among the classes; -1 is
+            for images to be left out.
+        adjust: changes images, uint8 (rows, 32, 32, 3).
+        may_leave_out: whether `encode` may.
 
     Raises:
         FormatError: it is no such archive, damaged, lacks a batch, or has other counts, shapes or labels.
@@ -147,19 +159,26 @@ def parse_into(
     """
     destinations: Mapping[Part, Destination] = {"train": train, "test": test}
     outputs: dict[Part, _Output] = {}
+    starts = _starts(source, variant, encode) if may_leave_out else None
     # Closed, not left to whoever drops the last error: its traceback would keep the archive open.
     with contextlib.ExitStack() as stack, contextlib.closing(_batches(source, variant)) as found:
         for batch, batches in found:
-            _check_labels(batch.labels, batch.place, class_count)
             rows = len(batch.labels)
+            if rows == 0:
+                raise FormatError(f"{batch.place}: expected images, found none")
+            codes = encode(batch.labels, batch.place)
             if batch.part not in outputs:
                 # The first batch tells the size of all.
-                count = rows * batches
                 destination = destinations[batch.part]
-                if destination.count not in (None, count):
+                if starts is None and destination.count not in (None, rows * batches):
                     raise FormatError(
                         f"{batch.place}: expected {destination.count:,} {batch.part} images, "
                         f"found {rows:,} in each of {batches} batches"
+                    )
+                count = rows * batches if starts is None else starts[batch.part][-1]
+                if destination.count not in (None, count):
+                    raise FormatError(
+                        f"{batch.place}: expected {destination.count:,} {batch.part} images, found {count:,}"
                     )
                 outputs[batch.part] = _Output(
                     rows,
@@ -171,9 +190,25 @@ def parse_into(
                 raise FormatError(
                     f"{batch.place}: expected {output.rows:,} rows as in the other batches, found {rows:,}"
                 )
-            output.labels.write_rows(batch.index * rows, batch.labels.astype(np.uint8))
+            kept = codes >= 0
+            at = batch.index * rows if starts is None else starts[batch.part][batch.index]
+            output.labels.write_rows(at, codes[kept].astype(np.uint8))
             for start, images in _interleaved(batch.pixels):
-                output.images.write_rows(batch.index * rows + start, images)
+                chosen = adjust(images if starts is None else images[kept[start : start + len(images)]])
+                output.images.write_rows(at, chosen)
+                at += len(chosen)
+
+
+def _starts(source: Path, variant: Variant, encode: Callable[[Array, str], Array]) -> dict[Part, list[int]]:
+    """Where each batch of a part begins among the images that are kept, and where the last one ends."""
+    counts: dict[Part, dict[int, int]] = {"train": {}, "test": {}}
+    with contextlib.closing(_batches(source, variant)) as found:
+        for batch, _ in found:
+            counts[batch.part][batch.index] = int(np.count_nonzero(encode(batch.labels, batch.place) >= 0))
+    return {
+        part: [0, *accumulate(count for _, count in sorted(by_index.items()))]
+        for part, by_index in counts.items()
+    }
 
 
 def _interleaved(pixels: Array) -> Iterator[tuple[int, Array]]:
@@ -306,17 +341,6 @@ def _binary(data: bytes, place: str, variant: Variant) -> tuple[Array, Array]:
         raise FormatError(f"{place}: expected records of {record:,} bytes, found {len(data):,} bytes")
     records = np.frombuffer(data, np.uint8).reshape(-1, record)
     return records[:, variant.label_columns :], records[:, variant.label_column]
-
-
-def _check_labels(labels: Array, place: str, class_count: int) -> None:
-    if len(labels) == 0:
-        raise FormatError(f"{place}: expected images, found none")
-    wrong = np.flatnonzero((labels < 0) | (labels >= class_count))
-    if len(wrong):
-        raise FormatError(
-            f"{place}: expected labels from 0 to {class_count - 1}, "
-            f"found {labels[wrong[0]]} in row {wrong[0]:,}"
-        )
 
 
 def write_archive(

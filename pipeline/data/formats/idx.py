@@ -4,9 +4,10 @@ The first two bytes are zero, the third is the element type, the fourth the rank
 axis follows, and then the elements in C order. (Y. LeCun, C. Cortes, C. Burges: The MNIST database.)
 """
 
+import contextlib
 import math
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,9 +18,9 @@ from numpy.typing import DTypeLike
 from pipeline.core import runtime
 from pipeline.core.descriptions import HEAD_BYTES, describe, shorten
 from pipeline.core.errors import FormatError
-from pipeline.core.files.arrays import atomic_npy
 from pipeline.core.files.atomic import atomic_write
-from pipeline.data.formats.streams import CHUNK_BYTES, Stream, open_stream
+from pipeline.data.formats.examples import Batch, Member, Request, check_images, check_labels
+from pipeline.data.formats.streams import CHUNK_BYTES, Stream, name_of, open_stream
 
 Array = np.ndarray[Any, Any]
 
@@ -56,26 +57,26 @@ class Header:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-def read_header(path: Path) -> Header:
-    """The type and shape that a plain or gzip idx file promises.
+def read_header(path: Path, member: str | None = None) -> Header:
+    """The type and shape that a plain or gzip idx file promises; `member` names it in a zip file.
 
     Raises:
         FormatError: it is no idx file, or promises more than it can hold.
         PipelineError: it is missing or cannot be read.
     """
-    with open_stream(path) as stream:
+    with open_stream(path, member) as stream:
         return _header(stream)
 
 
-def read(path: Path) -> Array:
-    """The array in a plain or gzip idx file, in this machine's byte order.
+def read(path: Path, member: str | None = None) -> Array:
+    """The array in a plain or gzip idx file, in this machine's byte order; `member` names it in a zip file.
 
     Raises:
         FormatError: it is no idx file, damaged, has fewer or more bytes than its header promises, or more
             than the machine has memory.
         PipelineError: it is missing or cannot be read.
     """
-    with open_stream(path) as stream:
+    with open_stream(path, member) as stream:
         header = _header(stream)
         if header.data_bytes > (memory_bytes := runtime.memory_bytes()):
             raise FormatError(
@@ -85,34 +86,74 @@ def read(path: Path) -> Array:
         array = np.empty(header.shape, header.dtype)
         flat = array.reshape(-1).view(np.uint8)
         start = 0
-        for part in _elements(stream, header):
+        for part in _elements(stream, header, CHUNK_BYTES):
             flat[start : start + len(part)] = part
             start += len(part)
     return array
 
 
-def parse_into(path: Path, destination: Path, *, shape: tuple[int, ...] | None = None) -> None:
-    """Copy the array in a plain or gzip idx file into a .npy file, in bounded memory.
-
-    The elements come out in this machine's byte order.
+@contextlib.contextmanager
+def open_rows(
+    path: Path, rows: int, member: str | None = None
+) -> Generator[tuple[Header, Iterator[Array]], None, None]:
+    """The array in a plain or gzip idx file, some rows at a time, in this machine's byte order.
 
     Args:
-        path: the idx file.
-        destination: the .npy file, written atomically.
-        shape: the array's shape there, say (count, 28, 28, 1) for (count, 28, 28); its own by default.
+        path: the idx file, or a zip file that holds it.
+        rows: how many at a time, along the first axis; their memory is used again for the next ones.
+        member: which file of a zip.
 
     Raises:
-        FormatError: it is no idx file, damaged, has fewer or more bytes than its header promises, or another
-            number of elements than `shape`.
-        PipelineError: it is missing or cannot be read, or the destination cannot be written.
+        FormatError: it is no idx file, damaged, or has fewer or more bytes than its header promises.
+        PipelineError: it is missing or cannot be read.
     """
-    with open_stream(path) as stream:
+    with open_stream(path, member) as stream:
         header = _header(stream)
-        if shape is not None and math.prod(shape) != math.prod(header.shape):
-            raise FormatError(f"{path}: expected an array of shape {shape}, found {header.shape}")
-        with atomic_npy(destination, shape or header.shape, header.dtype) as writer:
-            for part in _elements(stream, header):
-                writer.write_bytes(part.data)
+        row_bytes = math.prod(header.shape[1:]) * header.dtype.itemsize
+        parts = _elements(stream, header, max(1, rows * row_bytes))
+        yield header, (part.view(header.dtype).reshape(-1, *header.shape[1:]) for part in parts)
+
+
+def read_part(request: Request) -> Generator[Batch, None, None]:
+    """The images and labels of a part, from files with the roles PART_images and PART_labels.
+
+    Yields:
+        Batches whose images are uint8, or floating-point numbers, (rows, height, width, channels).
+
+    Raises:
+        FormatError: the files are damaged, have other shapes or counts, or do not agree.
+        PipelineError: a file is missing or cannot be read.
+    """
+    pairs = request.pairs()
+    counts = []
+    for images, _ in pairs:
+        header = read_header(*images)
+        check_images(header.dtype, header.shape, name_of(*images), request.shape)
+        counts.append(header.shape[0])
+    if request.count is not None and sum(counts) != request.count:
+        place = name_of(*pairs[-1][0])
+        raise FormatError(f"{place}: expected {request.count:,} {request.part} images, found {sum(counts):,}")
+    for (images, labels_place), count in zip(pairs, counts, strict=True):
+        yield from _read_pair(request, images, labels_place, count)
+
+
+def _read_pair(request: Request, images: Member, labels_place: Member, count: int) -> Iterator[Batch]:
+    place = name_of(*labels_place)
+    header = read_header(*labels_place)
+    take = check_labels(header.dtype, header.shape, place, request.reading.label_column)
+    if header.shape[0] != count:
+        raise FormatError(
+            f"{place}: expected {count:,} labels for the images of {name_of(*images).name}, "
+            f"found {header.shape[0]:,}"
+        )
+    labels = take(read(*labels_place))
+    first = 0
+    with open_rows(images[0], request.rows_at_a_time, images[1]) as (_, batches):
+        for rows in batches:
+            taken = labels[first : first + len(rows)]
+            shaped = rows.reshape(-1, *request.shape)
+            yield Batch(shaped, taken, name_of(*images), place, first)
+            first += len(rows)
 
 
 def write(path: Path, array: Array) -> None:
@@ -166,11 +207,11 @@ def _header(stream: Stream) -> Header:
     return header
 
 
-def _elements(stream: Stream, header: Header) -> Iterator[Array]:
+def _elements(stream: Stream, header: Header, chunk_bytes: int) -> Iterator[Array]:
     """The elements' bytes in this machine's order, chunk by chunk in one buffer; the data ends with them."""
-    buffer = np.empty(min(CHUNK_BYTES, header.data_bytes), np.uint8)
+    buffer = np.empty(min(chunk_bytes, header.data_bytes), np.uint8)
     is_swapped = sys.byteorder == "little" and header.dtype.itemsize > 1
-    for start in range(0, header.data_bytes, CHUNK_BYTES):  # whole elements
+    for start in range(0, header.data_bytes, chunk_bytes):  # whole elements
         part = buffer[: header.data_bytes - start]
         count = stream.fill(part.data)
         if count < len(part):

@@ -11,6 +11,7 @@ from typing import BinaryIO, Final, Protocol, TypeVar
 
 from pipeline.core.errors import FormatError
 from pipeline.core.files.atomic import explained, reading
+from pipeline.data.formats import zips
 
 CHUNK_BYTES: Final = 1 << 18
 """How much is read at a time: what the second-level cache holds."""
@@ -93,9 +94,8 @@ class Stream:
         position: the bytes read so far.
     """
 
-    def __init__(self, path: Path, file: BinaryIO) -> None:
+    def __init__(self, path: Path, file: BinaryIO, size: int) -> None:
         self.path = path
-        size = os.fstat(file.fileno()).st_size
         self.is_gzip = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
         file.seek(0)
         self.maximum_bytes = size * _MAXIMUM_RATIO if self.is_gzip else size
@@ -163,15 +163,24 @@ class Stream:
 
 
 @contextlib.contextmanager
-def open_stream(path: Path) -> Iterator[Stream]:
-    """A file's contents, to be read from front to back.
+def open_stream(path: Path, member: str | None = None) -> Iterator[Stream]:
+    """A file's contents, or those of a member of a zip file, to be read from front to back.
 
     Raises:
         PipelineError: the file is missing or cannot be read.
-        FormatError: it is a folder or a device.
+        FormatError: it is a folder or a device, no zip file, or has no such member.
     """
-    with reading(path) as file:
-        yield Stream(path, file)
+    if member is None:
+        with reading(path) as file:
+            yield Stream(path, file, os.fstat(file.fileno()).st_size)
+    else:
+        with zips.open_member(path, member) as (file, size):
+            yield Stream(name_of(path, member), file, size)
+
+
+def name_of(path: Path, member: str | None = None) -> Path:
+    """What to call a file, or a member of one, in messages: the member as if it lay in a folder."""
+    return path if member is None else path / member
 
 
 def one_ahead(items: Generator[_Item, None, None]) -> Generator[_Item, None, None]:

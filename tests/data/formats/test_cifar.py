@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.config.schema import File, Source
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import pickle_reader
 from pipeline.data.formats import cifar
+from pipeline.data.parts import LabelCoder
 
 Array = np.ndarray[Any, Any]
 Files = dict[str, bytes]
@@ -129,7 +131,10 @@ def parse(
         cifar.Destination(folder / part / "images.npy", folder / part / "labels.npy", count)
         for part, count in zip(("train", "test"), counts, strict=True)
     )
-    cifar.parse_into(source, variant, train=train, test=test, class_count=class_count)
+    names = [str(number) for number in range(class_count)]
+    files = {"archive": File("f", sha256="0" * 64)}
+    encode = LabelCoder(Source(title="t", classes=names, files=files, drawing="d")).encode
+    cifar.parse_into(source, variant, train=train, test=test, encode=encode)
     one, two, three, four = (np.load(path) for part in (train, test) for path in (part.images, part.labels))
     return one, two, three, four
 
