@@ -12,7 +12,7 @@ from pipeline.core.errors import ConfigError, FormatError
 from pipeline.core.files.arrays import map_npy
 from pipeline.core.files.images import PARTS, LabelledImages, Part, images_path, labels_path
 from pipeline.core.registry import look_up
-from pipeline.data.formats import cifar, idx
+from pipeline.data.formats import cifar, idx, npz
 from pipeline.data.formats.examples import Reader, Request
 from pipeline.data.parts import LabelCoder, as_images, write_part
 
@@ -114,6 +114,7 @@ def _format(
 
 FORMATS: Final[Mapping[str, Format]] = {
     "idx": _format(idx.read_part, ("_images", "_labels")),
+    "npz": _format(npz.read_part, ("_images", "_labels"), members=npz.MEMBERS),
     "cifar10": Format(_parse_cifar(cifar.CIFAR10)),
     "cifar100": Format(_parse_cifar(cifar.CIFAR100_FINE)),
     "cifar100_coarse": Format(_parse_cifar(cifar.CIFAR100_COARSE)),

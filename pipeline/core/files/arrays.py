@@ -32,7 +32,8 @@ _NPY_HEADER: Final = re.compile(
     rb"'shape': \((?P<shape>|[0-9]{1,15},|[0-9]{1,15}(?:, [0-9]{1,15})+)\), \} *\n",
     re.DOTALL,
 )
-_NPY_HEADER_BYTES: Final = 4096
+NPY_HEADER_BYTES: Final = 4096
+"""More than a header takes."""
 
 
 OpenShape: TypeAlias = tuple[int, ...] | tuple[int | None, *tuple[int, ...]]
@@ -216,7 +217,7 @@ def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Array:
     if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
         raise ValueError(f"{entry.filename} is compressed")
     data = archive.read(entry)  # at most as long as the file, being stored; checks the CRC
-    shape, order, element, offset = npy_header(data[:_NPY_HEADER_BYTES], len(data))
+    shape, order, element, offset = npy_header(data[:NPY_HEADER_BYTES], len(data))
     return np.frombuffer(data, element, offset=offset).reshape(shape, order=order).copy()
 
 
@@ -251,7 +252,7 @@ def map_npy(path: Path) -> Array:
     with reading(path) as file:
         try:
             shape, order, element, offset = npy_header(
-                file.read(_NPY_HEADER_BYTES), os.fstat(file.fileno()).st_size
+                file.read(NPY_HEADER_BYTES), os.fstat(file.fileno()).st_size
             )
             if math.prod(shape) == 0:
                 return np.empty(shape, element)

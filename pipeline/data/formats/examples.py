@@ -104,7 +104,7 @@ def check_images(
     """
     # Grey images usually have no axis for their one channel.
     shapes = [image_shape] + [image_shape[:2]] * (image_shape[2] == 1)
-    if dtype.kind not in "uf" or dtype.itemsize > 1 + 7 * (dtype.kind == "f") or shape[1:] not in shapes:
+    if dtype.kind not in "uf" or shape[1:] not in shapes:
         axes = ", ".join(map(str, shapes[-1]))
         raise FormatError(f"{place}: expected images as uint8 (count, {axes}), found {dtype} {shape}")
 
