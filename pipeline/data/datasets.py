@@ -12,7 +12,7 @@ from pipeline.core.errors import ConfigError, FormatError
 from pipeline.core.files.arrays import map_npy
 from pipeline.core.files.images import PARTS, LabelledImages, Part, images_path, labels_path
 from pipeline.core.registry import look_up
-from pipeline.data.formats import cifar, idx, npz
+from pipeline.data.formats import cifar, csv_table, idx, npz
 from pipeline.data.formats.examples import Reader, Request
 from pipeline.data.parts import LabelCoder, as_images, write_part
 
@@ -47,7 +47,9 @@ def _parse_parts(read: Reader, members: Mapping[str, str | list[str]]) -> Parser
             if part == "test" and not source.has_test:
                 return write_part(iter(()), destination, part, shape, source)
             count = None if reading.labels else source.count(part)
-            with contextlib.closing(read(Request(files, part, stored, reading, count))) as batches:
+            with contextlib.closing(
+                read(Request(files, part, stored, reading, count, source.classes))
+            ) as batches:
                 return write_part(batches, destination, part, shape, source)
 
         # Side by side: zlib and the disk let go of the interpreter.
@@ -115,6 +117,7 @@ def _format(
 FORMATS: Final[Mapping[str, Format]] = {
     "idx": _format(idx.read_part, ("_images", "_labels")),
     "npz": _format(npz.read_part, ("_images", "_labels"), members=npz.MEMBERS),
+    "csv": _format(csv_table.read_part, ("",)),
     "cifar10": Format(_parse_cifar(cifar.CIFAR10)),
     "cifar100": Format(_parse_cifar(cifar.CIFAR100_FINE)),
     "cifar100_coarse": Format(_parse_cifar(cifar.CIFAR100_COARSE)),

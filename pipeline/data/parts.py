@@ -1,5 +1,6 @@
 """From what a format's reader gives to images.npy and labels.npy: levels, orientation, classes, counts."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,7 @@ from pipeline.core.registry import did_you_mean
 from pipeline.data.formats.examples import Array, Batch
 
 _LEFT_OUT: Final = -1
+_UNKNOWN: Final = -2
 
 
 def write_part(
@@ -38,7 +40,7 @@ def write_part(
     """
     coder = LabelCoder(source)
     expected = source.count(part)
-    place = folder
+    place: Path | str = ", ".join(file.name for file in source.all_files)  # where nothing is read
     with (
         atomic_npy(images_path(folder, part), (None, *shape), np.uint8) as images,
         atomic_npy(labels_path(folder, part), (None,), np.uint8) as labels,
@@ -57,11 +59,17 @@ def write_part(
                 raise FormatError(f"{place}: expected {expected:,} {part} images, found more")
         if expected not in (None, images.rows):
             raise FormatError(f"{place}: expected {expected:,} {part} images, found {images.rows:,}")
-        if not images.rows and source.has_test:
+        if not images.rows and (part == "train" or source.has_test):
             raise FormatError(f"{place}: expected {part} images, found none")
         if part == "train":
             coder.check_every_class(place)
         return images.rows
+
+
+def _number(label: str) -> int | None:
+    """The whole number that text stands for, if it does: 7, or 7.0 as some programs write it."""
+    whole = re.fullmatch(r"([+-]?[0-9]{1,18})(\.0*)?", label)
+    return int(whole[1]) if whole else None
 
 
 class LabelCoder:
@@ -89,10 +97,7 @@ class LabelCoder:
             low, high = self._first, self._first + len(self._classes) - 1
             wrong = np.flatnonzero((labels < low) | (labels > high))
             if len(wrong):
-                raise FormatError(
-                    f"{place}: expected labels from {low} to {high}, "
-                    f"found {labels[wrong[0]]} in row {first + int(wrong[0]):,}"
-                )
+                raise self._out_of_range(labels[wrong[0]], place, first + int(wrong[0]))
             codes = labels.astype(np.int64) - self._first
         else:
             distinct, inverse = np.unique(labels, return_inverse=True)
@@ -101,6 +106,8 @@ class LabelCoder:
             wrong = np.flatnonzero(codes < _LEFT_OUT)
             if len(wrong):
                 label = str(labels[wrong[0]])
+                if _number(label) is not None and self._labels is None:
+                    raise self._out_of_range(label, place, first + int(wrong[0]))
                 raise FormatError(
                     f"{place}: expected labels {shorten(', '.join(self._classes))}, found {shorten(label)} in"
                     f" row {first + int(wrong[0]):,}{did_you_mean(label, self._classes)}"
@@ -108,10 +115,19 @@ class LabelCoder:
         self._counts += np.bincount(codes[codes != _LEFT_OUT], minlength=len(self._counts))
         return codes
 
+    def _out_of_range(self, label: object, place: Path | str, row: int) -> FormatError:
+        low, high = self._first, self._first + len(self._classes) - 1
+        return FormatError(f"{place}: expected labels from {low} to {high}, found {label} in row {row:,}")
+
     def _place(self, label: str) -> int:
+        """The place of a label's class: text that is a number counts, other text names."""
+        number = _number(label)
         if self._labels is not None:
+            label = label if label in self._labels or number is None else str(number)
             return self._places[self._labels[label]] if label in self._labels else _LEFT_OUT
-        return self._places.get(label, _LEFT_OUT - 1)
+        if number is not None:
+            return number - self._first if 0 <= number - self._first < len(self._classes) else _UNKNOWN
+        return self._places.get(label, _UNKNOWN)
 
     def check_every_class(self, place: Path | str) -> None:
         """See that every class has had an image.

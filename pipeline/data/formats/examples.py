@@ -49,6 +49,7 @@ class Request:
         shape: height, width and channels of an image as it is in the files.
         reading: how they are read.
         count: how many images the files should have; None for any number.
+        classes: names, in the order of the labels.
     """
 
     files: Mapping[str, Sequence[Path]]
@@ -56,6 +57,7 @@ class Request:
     shape: tuple[int, int, int]
     reading: Reading
     count: int | None
+    classes: Sequence[str]
 
     def places(self, role: str) -> list[Member]:
         """What plays a role: files, or members of files."""

@@ -34,7 +34,11 @@ def keras(folder: Path, **changes: Any) -> dict[str, Path]:  # noqa: ANN401  (ar
     packed=st.booleans(),
 )
 def test_what_numpy_writes_is_read(
-    tmp_path: Path, images: Array, labels: str, first: int, packed: bool
+    tmp_path: Path,
+    images: Array,
+    labels: str,
+    first: int,
+    packed: bool,  # noqa: FBT001  (drawn)
 ) -> None:
     numbers = np.arange(len(images)) % 3
     (np.savez_compressed if packed else np.savez)(
