@@ -76,6 +76,7 @@ def test_the_readme_tells_the_duty_of_a_folder_in_the_folders_own_words(folder: 
 LONG = {
     "pipeline/config/schema.py": "one list of every key, its type and its range",
     "pipeline/core/files/pickle_reader.py": "one machine: its opcodes make no sense apart",
+    "pipeline/data/formats/cifar.py": "one archive in two versions, read and written",
     "pipeline/data/standins/scenes.py": "one drawing, whose parts share their random stream",
     "pipeline/report/plots/searches.py": "three views of the same trials on the same axes",
 }

@@ -74,7 +74,8 @@ def _files() -> Iterator[tuple[Path, Path]]:
             if file.is_file():
                 yield file, file.relative_to(home)
     for file in sorted(_PACKAGE.rglob("*")):
-        if file.suffix in _SUFFIXES and not file.is_relative_to(wheel):
+        is_needed = file.suffix in _SUFFIXES or file.parent == _PACKAGE / "data" / "packaged"
+        if file.is_file() and is_needed and not file.is_relative_to(wheel):
             yield file, file.relative_to(_PACKAGE.parent)
 
 

@@ -116,11 +116,11 @@ def _format(
 
 FORMATS: Final[Mapping[str, Format]] = {
     "idx": _format(idx.read_part, ("_images", "_labels")),
-    "npz": _format(npz.read_part, ("_images", "_labels"), members=npz.MEMBERS),
-    "csv": _format(csv_table.read_part, ("",)),
     "cifar10": Format(_parse_cifar(cifar.CIFAR10)),
     "cifar100": Format(_parse_cifar(cifar.CIFAR100_FINE)),
     "cifar100_coarse": Format(_parse_cifar(cifar.CIFAR100_COARSE)),
+    "npz": _format(npz.read_part, ("_images", "_labels"), members=npz.MEMBERS),
+    "csv": _format(csv_table.read_part, ("",)),
 }
 """How to read a data set, by its format's name."""
 
@@ -144,17 +144,20 @@ def check_roles(name: str, source: Source) -> None:
     """
     needed = roles_of(name, has_test=source.has_test)
     form = FORMATS[name]
-    given = set(source.files)
+    given = list(source.files)
     if form.roles and "archive" in given:
-        given |= set(source.how.members or form.members)
-        given.discard("archive")
+        members = dict.fromkeys(source.how.members or form.members)
+        given = [role for role in given if role != "archive"] + list(members)
+        if not source.how.members:
+            given = [role for role in given if role in needed]
     optional = {f"{part}{role}" for part in PARTS for role in form.optional}
-    if given - optional != set(needed):
+    found = set(given) - optional
+    if found != set(needed):
         hint = ""
-        if source.has_test and form.roles and given - optional == set(roles_of(name, has_test=False)):
+        if source.has_test and form.roles and found == set(roles_of(name, has_test=False)):
             hint = "; where there is no test set, say test_count: 0"
         raise ConfigError(
-            f"format={name}: expected the files {', '.join(needed)}, found {', '.join(sorted(given))}{hint}"
+            f"format={name}: expected the files {', '.join(needed)}, found {', '.join(given)}{hint}"
         )
 
 

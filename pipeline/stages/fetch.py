@@ -14,7 +14,6 @@ from typing import Final
 from pipeline import data
 from pipeline.config.schema import Dataset, Source
 from pipeline.core.errors import ConfigError, FormatError
-from pipeline.core.files.atomic import read_bytes, write_bytes
 from pipeline.core.progress import progress, say
 from pipeline.stages.shared.context import DatasetContext
 
@@ -87,6 +86,8 @@ def _draw(dataset: Dataset, source: Source, folder: Path) -> None:
 
 def _unpack(source: Source, folder: Path) -> None:
     """Copy the files that come with the package."""
+    from pipeline.core.files.atomic import read_bytes, write_bytes  # NumPy is not needed to download
+
     for file in source.all_files:
         packaged = PACKAGED / file.name
         write_bytes(folder / file.name, read_bytes(packaged, maximum_bytes=_MAXIMUM_PACKAGED_BYTES))

@@ -1,5 +1,6 @@
 import gzip
 import re
+import zipfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from pipeline.core.errors import FormatError, PipelineError
 from pipeline.core.files.images import PARTS, LabelledImages, load
 from pipeline.data import datasets
 from pipeline.data.formats import cifar, idx
+from tests.data.formats import layouts
 
 Array = np.ndarray[Any, Any]
 RANDOM = np.random.default_rng(0)
@@ -252,3 +254,90 @@ def test_what_a_writer_writes_its_parser_reads(name: str, shape: tuple[int, ...]
 
 def test_only_known_formats_are_written() -> None:
     assert datasets.WRITERS.keys() <= datasets.FORMATS.keys()
+
+
+# What a definition says of idx files
+
+
+def idx_arrays(folder: Path, **arrays: Array) -> dict[str, Path]:
+    for role, array in arrays.items():
+        idx.write(folder / role, array)
+    return {role: folder / role for role in arrays}
+
+
+EMNIST = RANDOM.integers(0, 256, (6, 3, 2), np.uint8)
+
+
+def test_images_stored_column_by_column_and_labels_from_one_in_a_zip_archive(tmp_path: Path) -> None:
+    labels = np.array([1, 2, 3, 3, 2, 1], np.uint8)
+    files = idx_arrays(tmp_path, images=EMNIST, labels=labels)
+    with zipfile.ZipFile(tmp_path / "gzip.zip", "w") as archive:
+        for name, path in files.items():
+            archive.writestr(f"gzip/{name}.gz", gzip.compress(path.read_bytes()))
+    members = {
+        f"{part}_{name}": f"gzip/{name}.gz" for part in ("train", "test") for name in ("images", "labels")
+    }
+    images, found, *_ = layouts.parse(
+        "idx", {"archive": tmp_path / "gzip.zip"}, (2, 3, 1), members=members, transpose=True, first_label=1
+    )
+    assert np.array_equal(images[..., 0], EMNIST.transpose(0, 2, 1))
+    assert np.array_equal(found, labels - 1)
+
+
+@pytest.mark.parametrize("column", [0, -1])
+def test_a_column_of_labels_of_four_bytes(column: int, tmp_path: Path) -> None:
+    table = np.full((6, 8), 70_000, np.int32)
+    table[:, column] = np.arange(6) % 3
+    files = idx_arrays(tmp_path, train_images=EMNIST, train_labels=table)
+    _, found, *_ = layouts.parse("idx", files, (3, 2, 1), counts=(6, 0), label_column=column)
+    assert np.array_equal(found, np.arange(6) % 3)
+    said = layouts.refusal("idx", files, (3, 2, 1), counts=(6, 0), label_column=8)
+    assert "expected labels as integers (count, columns) with a column 8, found int32 (6, 8)" in said
+
+
+def test_a_training_set_in_several_files(tmp_path: Path) -> None:
+    labels = np.arange(6, dtype=np.uint8) % 3
+    one = idx_arrays(tmp_path, images1=EMNIST[:4], labels1=labels[:4], images2=EMNIST[4:], labels2=labels[4:])
+    files = {
+        "train_images": [one["images1"], one["images2"]],
+        "train_labels": [one["labels1"], one["labels2"]],
+    }
+    images, found, test, _ = layouts.parse("idx", files, (3, 2, 1), counts=(6, 0), invert=True)
+    assert np.array_equal(images[..., 0], 255 - EMNIST)
+    assert np.array_equal(found, labels)
+    assert len(test) == 0
+    assert load(tmp_path / "parsed", "test").images.shape == (6, 3, 2, 1)  # the split takes it from there
+    files["train_labels"].pop()
+    said = layouts.refusal("idx", files, (3, 2, 1), counts=(6, 0))
+    assert said == "train_labels: expected as many files as for train_images, 2, found 1"
+
+
+@pytest.mark.parametrize("name", ["cifar10", "idx"])
+def test_labels_left_out_and_merged(name: str, tmp_path: Path) -> None:
+    path, images, labels = cifar_archive(tmp_path)
+    files: dict[str, Path] = {"archive": path}
+    if name == "idx":
+        files = idx_arrays(
+            tmp_path,
+            train_images=images[:10],
+            train_labels=labels[:10],
+            test_images=images[10:],
+            test_labels=labels[10:],
+        )
+    kept = labels != 2
+    merged = np.array([0, 1, 9, 0])[labels]
+    found = layouts.parse(
+        name, files, (32, 32, 3), ("a or d", "b"), labels={"0": "a or d", "3": "a or d", "1": "b"}
+    )
+    for rows, one, two in ((slice(10), *found[:2]), (slice(10, 15), *found[2:])):
+        assert np.array_equal(one, images[rows][kept[rows]])
+        assert np.array_equal(two, merged[rows][kept[rows]])
+    said = layouts.refusal(
+        name, files, (32, 32, 3), ("a", "b"), counts=(9, None), labels={"0": "a", "1": "b"}
+    )
+    assert "expected 9 train images, found" in said
+
+
+def test_a_source_without_test_files_says_so(tmp_path: Path) -> None:
+    files = idx_arrays(tmp_path, train_images=EMNIST, train_labels=np.arange(6, dtype=np.uint8) % 3)
+    assert layouts.refusal("idx", files, (3, 2, 1)).endswith("where there is no test set, say test_count: 0")

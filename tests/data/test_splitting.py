@@ -277,3 +277,37 @@ def test_a_sound_split_passes() -> None:
     # Train and test may have the same numbers: they index different sets.
     Split(np.array([9, 0]), np.array([3]), np.array([0, 4])).check(10, 5)
     chosen("head_tail", labels_of(1, 4), labels_of(2, 2), valid_count=1).check(4, 2)
+
+
+# --- without a test set
+
+
+@given(count=st.integers(3, 60), seed=st.integers(0, 2**32 - 1))
+@examples
+def test_without_a_test_set_the_test_part_is_taken_from_the_training_set(count: int, seed: int) -> None:
+    train, test = labels_of(seed, count), labels_of(0, 0)
+    for name, given_settings in (
+        ("head_tail", {"valid_count": 1, "test_count": 1}),
+        ("stratified", {"train_fraction": 0.5, "valid_fraction": 0.25, "test_fraction": 0.25}),
+    ):
+        try:
+            split = chosen(name, train, test, seed=seed, **given_settings)
+        except ConfigError as error:
+            # Of a few images per class a quarter may be none.
+            assert name == "stratified"
+            assert str(error).startswith(("split.test_fraction: ", "split: the train part is empty"))  # noqa: PT017  (one of two good ends)
+            continue
+        parts = parts_of(split)
+        assert sorted(index for part in parts for index in part) == list(range(count))
+        assert len(split.test)
+
+
+def test_without_a_test_set_its_size_has_to_be_said() -> None:
+    train, test = labels_of(0, 20), labels_of(0, 0)
+    for name, key in (("head_tail", "test_count"), ("stratified", "test_fraction")):
+        with pytest.raises(ConfigError, match=rf"^split.{key}: the data set has no test set"):
+            chosen(name, train, test)
+    with pytest.raises(ConfigError, match="15 train \\+ 3 valid \\+ 3 test images asked for, 20 there are"):
+        chosen("head_tail", train, test, train_count=15, valid_count=3, test_count=3)
+    with pytest.raises(ConfigError, match=r"0.9 train \+ 0.0 valid \+ 0.2 test do not fit into 1"):
+        chosen("stratified", train, test, train_fraction=0.9, test_fraction=0.2)

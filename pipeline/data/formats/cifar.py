@@ -170,15 +170,13 @@ def parse_into(
             if batch.part not in outputs:
                 # The first batch tells the size of all.
                 destination = destinations[batch.part]
-                if starts is None and destination.count not in (None, rows * batches):
-                    raise FormatError(
-                        f"{batch.place}: expected {destination.count:,} {batch.part} images, "
-                        f"found {rows:,} in each of {batches} batches"
-                    )
                 count = rows * batches if starts is None else starts[batch.part][-1]
                 if destination.count not in (None, count):
+                    shown = (
+                        f"{rows:,} in each of {batches} batches" if starts is None else f"{count:,}"
+                    )
                     raise FormatError(
-                        f"{batch.place}: expected {destination.count:,} {batch.part} images, found {count:,}"
+                        f"{batch.place}: expected {destination.count:,} {batch.part} images, found {shown}"
                     )
                 outputs[batch.part] = _Output(
                     rows,

@@ -35,7 +35,7 @@ def read_part(request: Request) -> Generator[Batch, None, None]:
     """
     if request.reading.label_column not in (None, 0, -1):
         raise ConfigError(
-            f"reading.label_column={request.reading.label_column}: expected 0 or -1: labels come first or last"
+            f"reading.label_column={request.reading.label_column}: expected 0, the first, or -1, the last"
         )
     for path, member in request.places(request.part):
         # The only member of a zip archive needs no name.
@@ -122,7 +122,8 @@ class _Table:
                 hint = "; are they set apart by commas?"
             raise FormatError(
                 f"{self._place}: expected {self._columns} columns,"
-                f" a label and {height} × {width} × {channels} pixels, found {columns} in row {number:,}{hint}"
+                f" a label and {height} × {width} × {channels} pixels,"
+                f" found {columns} in row {number:,}{hint}"
             )
         return label.strip(), pixels
 
