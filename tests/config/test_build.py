@@ -19,7 +19,6 @@ WRONG = {
     str: ([1, 1.5, True, ["x"], {"a": 1}, "two\nlines"], "text"),
     list: ([1, 1.5, True, "x", {"a": 1}], "a list"),
     dict: ([1, 1.5, True, "x", ["x"]], "a mapping"),
-    bool: ([1, 1.5, "x", ["x"], {"a": 1}], "true or false"),
 }
 
 

@@ -172,9 +172,7 @@ def parse_into(
                 destination = destinations[batch.part]
                 count = rows * batches if starts is None else starts[batch.part][-1]
                 if destination.count not in (None, count):
-                    shown = (
-                        f"{rows:,} in each of {batches} batches" if starts is None else f"{count:,}"
-                    )
+                    shown = f"{rows:,} in each of {batches} batches" if starts is None else f"{count:,}"
                     raise FormatError(
                         f"{batch.place}: expected {destination.count:,} {batch.part} images, found {shown}"
                     )
