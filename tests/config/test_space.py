@@ -60,7 +60,9 @@ def test_the_axes_of_a_search_stand_in_their_order() -> None:
 def test_a_search_space_is_overridden_without_a_plus(overrides: list[str], axes: dict[str, Any]) -> None:
     found = compose(CONF, ["search=grid", "split=mnist_50_10_10", *overrides])
     assert found.search.axes() == axes
-    # And from params.yaml, where one key may take the place of the other kind.
+
+
+def test_a_list_is_overridden_beside_the_other_axes_of_an_experiment() -> None:
     again = compose(CONF, ["experiment=cifar10_grid", f"{RATE}=[3]"])
     assert again.search.axes()["optimizer.learning_rate"] == [3]
     assert len(again.search.axes()) == 3
