@@ -1007,21 +1007,3 @@ def test_a_tampered_output_is_found(checkout: Checkout, temporary: Path) -> None
     assert f"as dvc.lock says, but not as in git: test: committed 1.0, found {accuracy}" in printed
     assert printed.count("DIFFERENT") == 1
     assert list(temporary.iterdir()) == []
-
-
-@pytest.mark.slow
-def test_a_verification_that_is_interrupted_leaves_nothing(checkout: Checkout, temporary: Path) -> None:
-    with subprocess.Popen(  # noqa: S603  (our own program, in a checkout of its own)
-        VERIFY, cwd=checkout.root, env=checkout.environment, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith("verify: 2 of"):
-                process.send_signal(signal.SIGINT)
-                break
-        assert process.stderr.read().endswith("pipeline: interrupted\n")
-    assert process.returncode == 130
-    assert list(temporary.iterdir()) == []
-    links = [path for path in Path("/proc").glob("[0-9]*/cwd") if os.access(path, os.R_OK)]
-    folders = [str(path.readlink()) for path in links]
-    assert not [folder for folder in folders if folder.startswith(str(temporary))]

@@ -1,7 +1,6 @@
 """Which stages run beside which, with processes that only write down when they ran."""
 
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -338,42 +337,3 @@ def test_a_terminal_that_has_gone_ends_all_processes(tmp_path: Path) -> None:
         )
     process = int(caught.value.strerror.removeprefix("a | "))
     wait_for(lambda: not is_running(process))
-
-
-@pytest.mark.slow
-def test_with_dvc_the_lock_file_is_the_serial_one(tmp_path: Path) -> None:
-    """Ten stages, four processes, no lock file before."""
-    environment = {**os.environ, "DVC_NO_ANALYTICS": "1", "DVC_SITE_CACHE_DIR": str(tmp_path / "site")}
-    generator = random.Random(0)  # noqa: S311  (not a secret)
-    text = "stages:\n"
-    for number in range(10):
-        needs = [f"o{other}" for other in sorted(generator.sample(range(number), min(number, number % 3)))]
-        command = f"cat {' '.join(needs)} /dev/null > o{number} && echo {number} >> o{number}"
-        text += f"  s{number}:\n    cmd: {command}\n"
-        text += f"    deps: [{', '.join(needs)}]\n    outs: [o{number}]\n"
-
-    def dvc(folder: Path, *arguments: str) -> str:
-        done = subprocess.run(  # noqa: S603  (DVC)
-            jobs.dvc(*arguments), cwd=folder, env=environment, capture_output=True, text=True, check=True
-        )
-        return done.stdout
-
-    for name in ("serial", "beside"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "dvc.yaml").write_text(text)
-        dvc(tmp_path / name, "init", "--quiet", "--no-scm")
-    dvc(tmp_path / "serial", "repro", "--quiet")
-    beside = tmp_path / "beside"
-    graph = jobs.read_graph(dvc(beside, "dag", "--dot"))
-    jobs.run(
-        jobs.jobs_of(graph),
-        lambda job: jobs.dvc("--wait-for-lock", "repro", "--single-item", *job.stages),
-        count=4,
-        weights={},
-        root=beside,
-        environment=lambda _: environment,
-        report=lambda _: None,
-    )
-    expected = (tmp_path / "serial" / "dvc.lock").read_text()
-    assert jobs.in_order((beside / "dvc.lock").read_text(), jobs.serial_order(graph)) == expected
-    assert jobs.stages_in(expected) == jobs.serial_order(graph)
