@@ -56,7 +56,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("command", [[], ["compose"], ["fetch"], ["train"]])
+@pytest.mark.parametrize("command", [[], ["compose"], ["fetch"], ["train"], ["compare"]])
 def test_help_imports_no_stage_and_nothing_of_others(folder: Path, command: list[str]) -> None:
     modules = imported(folder, *command, "--help")
     assert not modules & HEAVY

@@ -822,25 +822,6 @@ def test_overrides_of_a_data_set_stand_anywhere(
 # Speed of the first word
 
 
-def test_nothing_heavy_is_imported_for_help() -> None:
-    """NumPy, because the tier is still to be chosen; the others, because they take their time."""
-    program = (
-        "import sys\nfrom pipeline.__main__ import main\n"
-        "for command in ([], ['compose'], ['train'], ['fetch']):\n"
-        "    assert main([*command, '--help']) == 0\n"
-        "heavy = ('numpy', 'hydra', 'omegaconf', 'matplotlib', 'requests')\n"
-        "print([name for name in heavy if name in sys.modules], file=sys.stderr)\n"
-    )
-    done = subprocess.run(  # noqa: S603  (our own interpreter)
-        [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stderr == "[]\n"
-
-
 class StrictContainer(argparse._ActionsContainer):
     """argparse since Python 3.14, as far as help texts go: they are formatted as soon as they are added."""
 

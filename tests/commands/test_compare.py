@@ -7,7 +7,6 @@ import os
 import pickle
 import shutil
 import struct
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -491,18 +490,3 @@ def test_a_config_that_is_not_the_pickle_s_is_not_used(evaluated: Layout, cli: R
     ended = cli("compare", "outputs/tiny/other.pkl", "outputs/tiny/other.pkl", "--dataset", "tiny")
     assert (ended.code, ended.out) == (2, "")
     assert "the config.yaml beside it cannot be used" in ended.err
-
-
-def test_help_is_quick_for_it_imports_nothing_heavy(python: Run) -> None:
-    for command in ("compare", "predict", "show", "check-gradients"):
-        ended = python(
-            "-c",
-            "import sys\nfrom pipeline.__main__ import main\n"
-            f"try: main([{command!r}, '--help'])\n"
-            "except SystemExit: pass\n"
-            "print([name for name in ('numpy', 'omegaconf', 'matplotlib', 'PIL') if name in sys.modules])",
-        )
-        assert ended.err == ""
-        assert ended.out.splitlines()[-1] == "[]"
-        assert f"Example: pipeline {command} " in ended.out
-    assert sys.version_info >= (3, 11)

@@ -222,22 +222,6 @@ def test_a_worker_that_has_numpy_already_takes_over_the_tier_of_its_parent(tier:
         assert run(program, variables) == "None\n"
 
 
-def test_worker_processes_inherit_the_tier() -> None:
-    """Also those that are started afresh and import something else first."""
-    program = (
-        "import pipeline, subprocess, sys\n"
-        "import joblib\n"
-        "def look():\n"
-        "    import os\n"
-        "    return {name: os.environ.get(name) for name in pipeline.core.runtime.TIERS['portable']}\n"
-        "found = joblib.Parallel(n_jobs=2)(joblib.delayed(look)() for _ in range(2))\n"
-        "assert found == [dict(pipeline.core.runtime.TIERS['portable'])] * 2, found\n"
-        'code = \'import os; print(os.environ["OPENBLAS_CORETYPE"], os.environ["PIPELINE_RUNTIME"])\'\n'
-        "print(subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout, end='')\n"
-    )
-    assert run(program, HOSTILE) == "Haswell portable\n"
-
-
 @pytest.mark.usefixtures("fresh")
 def test_activating_sets_the_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NPY_ENABLE_CPU_FEATURES", "X86_V4")
