@@ -74,7 +74,7 @@ class Dense:
         self._weight_gradient, self._bias_gradient = gradients.get(f"W{number}"), gradients.get(f"b{number}")
         inputs, units = self._weight.shape
         dtype = self._weight.dtype
-        self._factor = None if divisor == 1 else dtype.type(1 / divisor)
+        self._factor = None if divisor == 1 else np.array(1 / divisor, dtype)
         self._team = team
         self._outputs: Floats = np.zeros((rows, units), dtype, order)
         self._ones = np.ones(rows, dtype)

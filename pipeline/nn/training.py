@@ -199,14 +199,11 @@ class _Run:
         """The optimizer's step number `step`, from 1."""
         self.optimizer_state["count"][()] = step
         decay_weights(self.workspace.weights, rate, self.optimizer_settings)
-        updates = [partial(self._update_part, part, rate) for part in self.update_parts]
-        if len(updates) == 1:
-            updates[0]()
+        update, settings = self.optimizer.update, self.optimizer_settings
+        if len(self.update_parts) == 1:
+            update(*self.update_parts[0], rate, settings)
         else:
-            self.team.together(*updates)
-
-    def _update_part(self, part: Part, rate: float) -> None:
-        self.optimizer.update(*part, rate, self.optimizer_settings)
+            self.team.together(*(partial(update, *part, rate, settings) for part in self.update_parts))
 
     def _load_batches(self, blocks: Iterator[Integers], first_step: int) -> Iterator[Integers]:
         """Labels of each batch, whose images are the inputs then; step numbers count from 1."""
