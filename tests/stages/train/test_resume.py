@@ -78,6 +78,15 @@ CHANGES: list[dict[str, object]] = [
         "training.early_stopping.monitor": "valid_loss",
         "training.epochs": 6,
     },
+    {
+        "model.batch_normalization": True,
+        "model.dropout": 0.3,
+        "model.input_dropout": 0.1,
+        "loss.label_smoothing": 0.1,
+        "optimizer": {"name": "adamw", "learning_rate": 0.01},
+        "schedule": {"name": "cosine", "warm_up": 0.2},
+        "training.early_stopping.monitor": "valid_accuracy",
+    },
 ]
 
 
