@@ -238,6 +238,36 @@ def test_an_edit_in_conf_runs_the_stages_whose_values_changed(checkout: Checkout
     }
 
 
+@pytest.mark.slow
+def test_pipeline_diff_tells_what_an_edit_did(checkout: Checkout) -> None:
+    diff = (sys.executable, "-m", "pipeline", "diff")
+    assert checkout.run(*diff).splitlines()[-1] == "2 identical"
+    checkout.edit(
+        "params.yaml", "tiny: {dataset: tiny}", "tiny: {dataset: tiny, optimizer: {learning_rate: 3.0}}"
+    )
+    # Nothing has been trained yet, and it says so.
+    assert "! The workspace has changed since the outputs of tiny were made" in checkout.run(*diff)
+    checkout.repro("evaluate@tiny", "evaluate@other")
+    data = json.loads(checkout.run(*diff, "--json"))
+    tiny, other = data["experiments"]
+    assert (data["notes"], other["verdict"]) == ([], "identical")
+    assert tiny["configuration"] == [{"key": "optimizer.learning_rate", "first": 0.1, "second": 3.0}]
+    for side, revision in (("first", "HEAD"), ("second", "workspace")):
+        shown = json.loads(checkout.dvc("metrics", "diff", "--all", "--json"))["outputs/tiny/metrics.json"]
+        accuracy = shown["test.accuracy"]["old" if revision == "HEAD" else "new"]
+        assert tiny["metrics"][0][side] == accuracy
+    # With the cache gone the commit's outputs come from a remote, and without that they are missed.
+    checkout.git("commit", "--quiet", "--all", "--message", "another rate")
+    store = checkout.root.parent / "store"
+    checkout.dvc("remote", "add", "--quiet", "--default", "store", str(store))
+    checkout.dvc("push", "--quiet", "--all-commits")
+    shutil.rmtree(checkout.root / ".dvc" / "cache")
+    assert json.loads(checkout.run(*diff, "HEAD~1", "--json"))["experiments"] == data["experiments"]
+    shutil.rmtree(store)
+    shutil.rmtree(checkout.root / ".dvc" / "cache", ignore_errors=True)
+    assert "Outputs of HEAD~1 are missing" in checkout.run(*diff, "HEAD~1")
+
+
 @dataclass
 class Mirror:
     """A server of the raw files: its folder, and the paths that it was asked for."""

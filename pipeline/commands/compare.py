@@ -28,7 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " the images on which they disagree. A pickle is a dict of arrays W1, b1, W2, b2 …, ours or"
         " anybody's; layer sizes are read off the shapes. What else is needed comes from the config.yaml and"
         " split.npz beside a pickle of ours, and from the options for any other. NAME[,NAME] is one name for"
-        " both or one for each; an empty one leaves that pickle's own."
+        " both or one for each; an empty one leaves that pickle's own. Two revisions of the experiments are"
+        " compared by `pipeline diff`."
     )
     parser.add_argument("first", metavar="A.pkl", type=Path, help="a parameter pickle")
     parser.add_argument("second", metavar="B.pkl", type=Path, help="another")
@@ -165,11 +166,8 @@ def _report(
         },
         **found.table(),
         "disagreements": len(found.disagreements),
-        "mcnemar": {
-            "test": found.test.method,
-            "statistic": found.test.statistic,
-            "p_value": found.test.p_value,
-        },
+        "interval": [found.accuracy.low, found.accuracy.high],
+        "mcnemar": {"test": "mid-p", "p_value": found.accuracy.p_value},
     }
 
 
@@ -205,13 +203,13 @@ def _print(report: dict[str, Any], picture: Path | None) -> None:
 
 
 def _verdict(report: dict[str, Any]) -> str:
-    test = report["mcnemar"]
-    statistic = "" if test["statistic"] is None else f"chi-square {test['statistic']:.2f}, "
-    head = f"McNemar's test ({test['test']}): {statistic}p = {test['p_value']:.3g}"
+    p_value = report["mcnemar"]["p_value"]
+    low, high = (100 * end for end in report["interval"])
+    head = f"Accuracy B - A: 95 % interval {low:+.2f} to {high:+.2f}; McNemar's mid-p test: p = {p_value:.3g}"
     better = "B" if report["only_b_right"] > report["only_a_right"] else "A"
     if report["only_a_right"] == report["only_b_right"]:
         return f"{head}\nThey recognise equally many images."
-    if test["p_value"] < _RARE:
+    if p_value < _RARE:
         return f"{head}\n{better} is better: equally good ones would rarely differ as much by chance."
     return f"{head}\n{better} recognises more, but equally good ones may well differ as much by chance."
 

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.description = (
         "Compare two revisions of the experiments by the outputs that DVC has stored for them: per experiment"
-        " the values of the configuration that changed, and each metric with the difference, its 95 %%"
+        " the values of the configuration that changed, and each metric with the difference, its 95 %"
         " interval and p value on the same test images. Nothing is checked out, and nothing trained but with"
         " --seeds. Two pickles, of whatever origin, are compared by `pipeline compare`."
     )

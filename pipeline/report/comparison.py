@@ -1,70 +1,15 @@
 """Two classifiers on the same images: where they differ, and whether that can be chance. Arrays only."""
 
-import math
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.nn.arrays import Floats, Integers
+from pipeline.report.paired import Estimate, compare_accuracies
 
 Booleans = NDArray[np.bool_]
-
-EXACT_BELOW: Final = 25
-"""Number of images that just one of the two recognises below which the exact test is made."""
-
-
-@dataclass(frozen=True)
-class McNemar:
-    """Outcome of McNemar's test.
-
-    Attributes:
-        only_first: images that only the first classifier recognises.
-        only_second: images that only the second one recognises.
-        method: ``exact binomial`` or ``chi-square with continuity correction``.
-        statistic: the chi-square; None for the exact test.
-        p_value: how probable a difference at least as large is if both are equally good.
-    """
-
-    only_first: int
-    only_second: int
-    method: str
-    statistic: float | None
-    p_value: float
-
-
-def mcnemar(only_first: int, only_second: int) -> McNemar:
-    """McNemar's test that two classifiers, measured on the same images, are equally good.
-
-    With b and c the numbers of images that only the one or the other recognises: under the null hypothesis b
-    is binomial(b + c, ½). Below 25 such images the two-sided exact p value is 2·P(X ≤ min(b, c)), at most 1;
-    from there on χ² = (max(0, |b - c| - 1))² / (b + c) with one degree of freedom, so p = erfc(√(χ² / 2)).
-
-    Sources: McNemar, "Note on the sampling error of the difference between correlated proportions or
-    percentages", Psychometrika 12 (1947); the correction: Edwards, Psychometrika 13 (1948); its use for
-    classifiers: Dietterich, "Approximate statistical tests", Neural Computation 10 (1998).
-
-    Args:
-        only_first: b.
-        only_second: c.
-
-    Returns:
-        The outcome.
-
-    Raises:
-        ValueError: a number is negative.
-    """
-    if min(only_first, only_second) < 0:
-        raise ValueError(f"counts {only_first} and {only_second}: not below 0")
-    discordant = only_first + only_second
-    if discordant < EXACT_BELOW:
-        ways = sum(math.comb(discordant, count) for count in range(min(only_first, only_second) + 1))
-        p_value = min(1.0, 2 * ways / 2**discordant)
-        return McNemar(only_first, only_second, "exact binomial", None, p_value)
-    statistic = max(0, abs(only_first - only_second) - 1) ** 2 / discordant
-    p_value = math.erfc(math.sqrt(statistic / 2))
-    return McNemar(only_first, only_second, "chi-square with continuity correction", statistic, p_value)
 
 
 @dataclass(frozen=True)
@@ -76,7 +21,7 @@ class Comparison:
         second: (images,) integers, those of the second one.
         first_right: (images,) whether these are the actual ones.
         second_right: (images,) likewise.
-        test: McNemar's test of the difference.
+        accuracy: the second one's minus the first one's.
         disagreements: (n,) int64, the images to which they give different classes, those first on which their
             probabilities are furthest apart.
     """
@@ -85,17 +30,27 @@ class Comparison:
     second: Integers
     first_right: Booleans
     second_right: Booleans
-    test: McNemar
+    accuracy: Estimate
     disagreements: NDArray[np.int64]
 
     def table(self) -> dict[str, int]:
         """How many images both, only the first, only the second and neither recognise."""
-        return {
-            "both_right": int(np.count_nonzero(self.first_right & self.second_right)),
-            "only_a_right": self.test.only_first,
-            "only_b_right": self.test.only_second,
-            "both_wrong": int(np.count_nonzero(~self.first_right & ~self.second_right)),
-        }
+        return fourfold_table(self.first_right, self.second_right)
+
+
+def fourfold_table(first_right: Booleans, second_right: Booleans) -> dict[str, int]:
+    """How many images both classifiers, only the first, only the second and neither recognise.
+
+    Args:
+        first_right: (images,) whether the first one recognises each.
+        second_right: (images,) whether the second one does.
+    """
+    return {
+        "both_right": int(np.count_nonzero(first_right & second_right)),
+        "only_a_right": int(np.count_nonzero(first_right & ~second_right)),
+        "only_b_right": int(np.count_nonzero(second_right & ~first_right)),
+        "both_wrong": int(np.count_nonzero(~first_right & ~second_right)),
+    }
 
 
 def compare(first: Floats, second: Floats, labels: Integers) -> Comparison:
@@ -124,9 +79,6 @@ def compare(first: Floats, second: Floats, labels: Integers) -> Comparison:
         chosen[1],
         first_right,
         second_right,
-        mcnemar(
-            int(np.count_nonzero(first_right & ~second_right)),
-            int(np.count_nonzero(second_right & ~first_right)),
-        ),
+        compare_accuracies(*fourfold_table(first_right, second_right).values()),
         different[np.argsort(-apart, kind="stable")],
     )

@@ -20,6 +20,7 @@ from pipeline.report.changes import (
     MetricChange,
     ValueChange,
 )
+from pipeline.report.comparison import fourfold_table
 from pipeline.report.paired import Estimate, calibration_shares, compare_accuracies, compare_means
 
 _ACCURACY_METHOD: Final = "McNemar's mid-p test, Newcombe's interval"
@@ -214,13 +215,7 @@ def _shared_loss(first: Version, second: Version) -> str:
 def _compare_test_part(
     before: Outputs, after: Outputs, right: Sequence[NDArray[np.bool_]], loss: str
 ) -> list[MetricChange]:
-    first, second = right
-    accuracy = compare_accuracies(
-        *(
-            int(np.count_nonzero(each))
-            for each in (first & second, first & ~second, second & ~first, ~first & ~second)
-        )
-    )
+    accuracy = compare_accuracies(*fourfold_table(right[0], right[1]).values())
     losses = [image_losses(side, loss) for side in (before, after)]
     shares = [calibration_shares(side.probabilities, side.labels) for side in (before, after)]
 

@@ -289,10 +289,10 @@ def _find_outdated(repo: "Repo", names: Sequence[str]) -> list[str]:
     """Say that outputs in the workspace are not of what is written there now."""
     from dvc.exceptions import DvcException
 
-    if not names:
-        return []
     try:
-        status = repo.status(targets=[f"{stage}@{name}" for name in names for stage in _STAGES])
+        existing = {stage.addressing for stage in repo.index.stages}
+        targets = [stage for name in names for kind in _STAGES if (stage := f"{kind}@{name}") in existing]
+        status = repo.status(targets=targets) if targets else {}
     except DvcException as error:
         return [f"Whether the {WORKSPACE} is up to date is not known: {shorten(str(error))}"]
     changed = {stage.partition("@")[2] for stage, entries in status.items() if _is_outdated(entries)}

@@ -121,6 +121,8 @@ def test_the_same_in_words(pair: Layout, cli: Run) -> None:
     assert a.split()[:5] == ["A", "784-20-10", "sigmoid", "unit", f"{100 * figures['a']['accuracy']:.2f}"]
     assert b.split()[:4] == ["B", "784-12-15-10", "relu", "unit"]
     assert f"{figures['mcnemar']['p_value']:.3g}" in ended.out
+    low, high = figures["interval"]
+    assert low <= figures["difference"]["accuracy"] <= high
     assert max(map(len, lines)) <= 100
     del pair
 
@@ -450,7 +452,7 @@ def test_few_disagreements_are_all_drawn(pair: Layout, cli: Run) -> None:
     assert 1 < count < 40
     ended = cli(*arguments, "--picture", "out.png")
     assert ended.out.splitlines()[-1] == f"out.png: the {count} images on which they disagree"
-    assert "exact binomial" in ended.out
+    assert "95 % interval" in ended.out
 
 
 def test_pickles_of_two_sources_want_a_choice(evaluated: Layout, cli: Run) -> None:

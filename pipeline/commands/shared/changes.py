@@ -88,8 +88,9 @@ def _experiment_lines(experiment: ExperimentChange) -> Iterator[str]:
     if experiment.verdict == IDENTICAL:
         return
     rows = [_HEAD, *(cells(metric) for metric in experiment.metrics)]
-    for line in table(rows):
-        yield f"  {line}"
+    lines = table(rows)
+    indent = "  " if max(map(len, lines)) <= _WIDTH - 2 else ""
+    yield from (indent + line for line in lines)
     if moved := describe_images(experiment):
         yield from _wrap(f"  {moved}", "    ")
 
@@ -109,14 +110,19 @@ def _describe_value(value: Any) -> str:  # noqa: ANN401  (plain YAML data)
 def cells(metric: MetricChange) -> tuple[str, ...]:
     """A metric as cells: name, values, difference, interval, adjusted p value, verdict if it is one."""
     is_accuracy = metric.name == ACCURACY
-    scale, digits = (100, 2) if is_accuracy else (1, 4)
+    values = (metric.first, metric.second)
+    # No more digits than 80 columns have room for.
+    scale, digits = (100, 2) if is_accuracy else (1, 4 if max(values) < 10 else 2)
     name = "calibration" if metric.name == CALIBRATION else "accuracy" if is_accuracy else "loss"
     interval = ""
     if metric.low is not None and metric.high is not None:
         interval = " to ".join(f"{scale * end:+.{digits}f}" for end in (metric.low, metric.high))
     return (
         name if metric.part == "test" else f"{metric.part} {name}",
-        *(percent(value) if is_accuracy else f"{value:.4f}" for value in (metric.first, metric.second)),
+        *(
+            percent(value) if is_accuracy else f"{value:.{digits}f}"
+            for value in (metric.first, metric.second)
+        ),
         f"{scale * metric.difference:+.{digits}f}",
         interval,
         _describe_p_value(metric.adjusted_p_value),
@@ -159,7 +165,8 @@ def method(changes: Changes) -> str:
             " loss and calibration error by the paired t test"
         )
     family = changes.family
-    return f"{text}, p adjusted for {family} experiments (Holm)." if family > 1 else f"{text}."
+    text += f", p adjusted for {family} experiments (Holm)." if family > 1 else "."
+    return text if changes.seeds else f"{text} Another seed may differ more: --seeds."
 
 
 def summary(changes: Changes) -> str:

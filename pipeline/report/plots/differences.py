@@ -36,12 +36,13 @@ def differences(changes: Changes) -> Figure:
         The figure; in it only words where there is nothing to draw.
     """
     experiments = [each for each in changes.experiments if any(row.low is not None for row in each.metrics)]
-    title = f"{changes.second.name} minus {changes.first.name}"
+    title = f"From {changes.first.name} to {changes.second.name}"
     if not experiments:
         figure = new_figure(title, "No experiment has other outputs.", body=0.4)
         return finish_layout(figure)
+    on = f"Means over {len(changes.seeds)} seeds" if changes.seeds else "On the same test images"
     subtitle = (
-        f"On the same test images, with intervals of {100 * changes.confidence:.0f} %."
+        f"{on}, with intervals of {100 * changes.confidence:.0f} %."
         " Blue triangles up: better. Vermilion triangles down: worse. Grey: no difference to be seen."
     )
     figure = new_figure(title, subtitle, body=0.75 + _ROW * len(experiments))
