@@ -241,6 +241,10 @@ def test_an_edit_in_conf_runs_the_stages_whose_values_changed(checkout: Checkout
 @pytest.mark.slow
 def test_pipeline_diff_tells_what_an_edit_did(checkout: Checkout) -> None:
     diff = (sys.executable, "-m", "pipeline", "diff")
+    store = checkout.root.parent / "store"
+    # Not in the commit that is read later.
+    checkout.dvc("remote", "add", "--quiet", "--local", "--default", "store", str(store))
+    checkout.dvc("push", "--quiet", *stages("split", "evaluate"))
     assert checkout.run(*diff).splitlines()[-1] == "2 identical"
     checkout.edit(
         "params.yaml", "tiny: {dataset: tiny}", "tiny: {dataset: tiny, optimizer: {learning_rate: 3.0}}"
@@ -258,9 +262,6 @@ def test_pipeline_diff_tells_what_an_edit_did(checkout: Checkout) -> None:
         assert tiny["metrics"][0][side] == accuracy
     # With the cache gone the commit's outputs come from a remote, and without that they are missed.
     checkout.git("commit", "--quiet", "--all", "--message", "another rate")
-    store = checkout.root.parent / "store"
-    checkout.dvc("remote", "add", "--quiet", "--default", "store", str(store))
-    checkout.dvc("push", "--quiet", "--all-commits")
     shutil.rmtree(checkout.root / ".dvc" / "cache")
     assert json.loads(checkout.run(*diff, "HEAD~1", "--json"))["experiments"] == data["experiments"]
     shutil.rmtree(store)

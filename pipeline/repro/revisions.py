@@ -186,7 +186,9 @@ def open_revisions(root: Path, first: str, second: str) -> Iterator[tuple[Revisi
             if side.commit is None:
                 files, place = DVCFileSystem(repo=repo), PurePosixPath()
             else:
-                files = DVCFileSystem(str(root), rev=side.commit, subrepos=bool(inside.parts))
+                # The remote of the workspace: an old commit may know none, or one that is no more.
+                remote = repo.config["core"].get("remote")
+                files = DVCFileSystem(str(root), rev=side.commit, subrepos=bool(inside.parts), remote=remote)
                 place = inside
             opened.append(Revision(side, files, place, Path(folder, str(number))))
         yield opened[0], opened[1], repo
