@@ -165,18 +165,21 @@ def open_revisions(root: Path, first: str, second: str) -> Iterator[tuple[Revisi
     from dvc.api import DVCFileSystem  # takes half a second
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
-    from dvc.scm import NoSCM
+    from dvc.scm import NoSCM, SCMError
 
+    no_git = (
+        f"{root} is no git repository, so it has no revisions to compare: git init && git add . &&"
+        " git commit; two pickles are compared by pipeline compare A.pkl B.pkl"
+    )
     try:
         repo = Repo(str(root))
+    except SCMError as error:
+        raise PipelineError(no_git) from error
     except DvcException as error:
-        raise PipelineError(f"{root}: no revisions to compare: {shorten(str(error))}") from error
+        raise PipelineError(f"{root}: DVC cannot open it: {shorten(str(error))}") from error
     with repo, tempfile.TemporaryDirectory(prefix="pipeline-diff-") as folder:
-        if isinstance(repo.scm, NoSCM):
-            raise PipelineError(
-                f"{root} is no git repository, so it has no revisions to compare: git init && git add . &&"
-                " git commit; two pickles are compared by pipeline compare A.pkl B.pkl"
-            )
+        if isinstance(repo.scm, NoSCM):  # core.no_scm
+            raise PipelineError(no_git)
         if repo.scm.no_commits:
             raise PipelineError(f"{root} has no commit yet, and so nothing to compare with: git commit")
         inside = PurePosixPath(root.resolve().relative_to(Path(repo.scm.root_dir).resolve()).as_posix())

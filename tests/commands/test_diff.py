@@ -258,11 +258,14 @@ def test_an_experiment_of_one_side_alone(history: History, cli: Run) -> None:
 @pytest.mark.slow
 def test_without_git_or_a_commit(history: History, cli: Run) -> None:
     shutil.rmtree(history.root / ".git")
-    ended = cli("diff")
-    assert ended.code == 1
-    assert ended.err.startswith(f"pipeline: {history.root}")
-    assert "git" in ended.err
-    assert ended.err.count("\n") == 1
+    config = history.root / ".dvc" / "config"
+    for settings in ("", "    no_scm = true\n"):
+        config.write_text(config.read_text() + settings)
+        ended = cli("diff")
+        assert ended.code == 1
+        assert ended.err.startswith(f"pipeline: {history.root} is no git repository")
+        assert ended.err.count("\n") == 1
+    config.write_text(config.read_text().replace(settings, ""))
     history.git("init", "--quiet")
     ended = cli("diff")
     assert ended.code == 1
