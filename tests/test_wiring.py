@@ -257,7 +257,7 @@ def test_dvc_watches_only_parameters_that_a_data_set_has(stage: str, name: str) 
 
 
 def test_every_experiment_is_an_artifact() -> None:
-    expected = {name: {"path": f"outputs/{name}/parameters.pkl", "type": "model"} for name in EXPERIMENTS}
+    expected = {name: {"path": f"outputs/{name}/parameters.pkl", "type": "model"} for name in PARAMS.experiments}
     assert PIPELINE["artifacts"] == expected
 
 
@@ -266,13 +266,13 @@ def test_every_experiment_is_in_one_plot_by_its_accuracy_on_images_that_it_does_
     plots = {name: plot for entry in PIPELINE["plots"] for name, plot in entry.items()}
     for dataset in PARAMS.datasets:
         chosen = {}
-        for experiment in EXPERIMENTS:
+        for experiment in PARAMS.experiments:
             config = compose(CONF, [f"experiment={experiment}"])
             if config.dataset.name == dataset:
                 has_valid = (config.split.valid_count or 0) > 0
                 chosen[f"outputs/{experiment}/history.csv"] = f"{'valid' if has_valid else 'train'}_accuracy"
         assert plots[f"{dataset}_accuracy"]["y"] == chosen
-    searches = [name for name in EXPERIMENTS if compose(CONF, [f"experiment={name}"]).search.space]
+    searches = [name for name in PARAMS.experiments if compose(CONF, [f"experiment={name}"]).search.space]
     assert {name for name in plots if name.endswith("_trials")} == {f"{name}_trials" for name in searches}
     for name in searches:
         assert plots[f"{name}_trials"]["y"] == {f"outputs/{name}/trials.csv": "valid_accuracy"}
