@@ -17,7 +17,7 @@ from pipeline.core.errors import FormatError, PipelineError, UsageError
 from pipeline.core.files import contracts
 from pipeline.core.files.arrays import read_arrays
 from pipeline.core.files.atomic import write_bytes
-from pipeline.core.files.tables import read_json
+from pipeline.core.files.tables import read_csv, read_json
 from pipeline.core.paths import Layout, Results
 from pipeline.core.registry import did_you_mean
 from pipeline.report.changes import Changes, ExperimentChange, Side, judge
@@ -56,7 +56,7 @@ class Revision:
         Raises:
             PipelineError: an output is not to be had, or is not what evaluate writes.
         """
-        results = self._fetch(experiment, "config", "split", "metrics", "probabilities")
+        results = self._fetch(experiment, "config", "split", "probabilities")
         configuration = _read_yaml(results.config)
         remedy = "it is of another version of the pipeline, or damaged"
         try:
@@ -75,8 +75,22 @@ class Revision:
             configuration,
             Outputs(arrays["probabilities"], arrays["labels"], arrays["images"]),
             {part: parts[part] for part in ("train", "valid") if part in parts},
-            _figures(read_json(results.metrics)),
+            self._figures(experiment),
         )
+
+    def _figures(self, experiment: str) -> dict[str, dict[str, float]]:
+        """Accuracy and loss of the parts: of per_part.csv, or of metrics.json where that has them instead."""
+        path = Layout(Path()).results(experiment).per_part
+        if not self._files.exists((self._inside / path.as_posix()).as_posix()):
+            return _figures_of_old(read_json(self._fetch(experiment, "metrics").metrics))
+        table = self._fetch(experiment, "per_part").per_part
+        try:
+            return {
+                row["part"]: {name: float(row[name]) for name in ("accuracy", "loss")}
+                for row in read_csv(table)
+            }
+        except (KeyError, ValueError) as error:
+            raise FormatError(f"{self._title(table)}: not a table of the parts: {error}") from None
 
     def configuration_file(self, experiment: str) -> Path:
         """A copy of an experiment's resolved configuration.
@@ -140,8 +154,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return found
 
 
-def _figures(metrics: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """Accuracy and loss of the parts in metrics.json."""
+def _figures_of_old(metrics: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Accuracy and loss of the parts in a metrics.json from before there was per_part.csv."""
     return {
         part: {"accuracy": float(values["accuracy"]), "loss": float(values["loss"])}
         for part, values in metrics.items()
