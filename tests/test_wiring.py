@@ -147,7 +147,15 @@ def test_params_and_the_experiment_agree_about_the_data_set(experiment: str) -> 
 
 def test_records_have_the_code_of_the_checkout_and_outputs_of_their_own() -> None:
     folder = ROOT / "records"
-    for name in ("conf", "pipeline", "dvc.yaml", ".dvcignore", ".dvc/config", ".dvc/plots.html"):
+    for name in (
+        "conf",
+        "pipeline",
+        "dvc.yaml",
+        ".dvcignore",
+        ".dvc/config",
+        ".dvc/plots.html",
+        ".dvc/plots",
+    ):
         assert (folder / name).is_symlink()
         assert (folder / name).resolve() == ROOT / name
     # git reads no such file through a link.
@@ -257,7 +265,9 @@ def test_dvc_watches_only_parameters_that_a_data_set_has(stage: str, name: str) 
 
 
 def test_every_experiment_is_an_artifact() -> None:
-    expected = {name: {"path": f"outputs/{name}/parameters.pkl", "type": "model"} for name in PARAMS.experiments}
+    expected = {
+        name: {"path": f"outputs/{name}/parameters.pkl", "type": "model"} for name in PARAMS.experiments
+    }
     assert PIPELINE["artifacts"] == expected
 
 
