@@ -604,7 +604,14 @@ def test_training_by_overrides_writes_a_run_and_touches_nothing_else(evaluated: 
     assert {path.name for path in evaluated.results("tiny").folder.iterdir()} <= found
     assert {"metrics.json", "plots"} <= found
     # Nothing of Hydra's own.
-    assert not [name for name in found if name.startswith(".") or name.endswith(".log")]
+    assert not [name for name in found if name.startswith(".")]
+    # What made it, and what was said.
+    assert OmegaConf.load(run / "overrides.yaml") == [
+        "experiment=tiny",
+        "optimizer.learning_rate=0.25",
+        "source=bundled",
+    ]
+    assert (run / "run.log").read_text() == ended.err
     assert (sys.argv, Path.cwd()) == (argv, cwd)
     assert "HYDRA_FULL_ERROR" not in os.environ
 
@@ -615,7 +622,8 @@ def test_the_run_has_the_results_of_the_stages(evaluated: Layout, cli: Run) -> N
     (run,) = runs(evaluated)
     results = evaluated.results("tiny")
     stages = {path.name: text for path, text in digests(results.folder).items()}
-    assert {path.name: text for path, text in digests(run).items() if path.name != "summary.json"} == stages
+    own = {"summary.json", "overrides.yaml", "run.log"}
+    assert {path.name: text for path, text in digests(run).items() if path.name not in own} == stages
     assert (run / "summary.json").read_bytes() == results.summary.read_bytes()
 
 
