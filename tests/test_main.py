@@ -322,7 +322,7 @@ def test_a_stage_without_its_data(
 
 
 @pytest.mark.parametrize(
-    ("stage", "missing"), [("train", "split.npz"), ("evaluate", "split.npz"), ("plot", "parameters.pkl")]
+    ("stage", "missing"), [("train", "split.npz"), ("evaluate", "split.npz"), ("plot", "split.npz")]
 )
 def test_a_stage_before_its_turn(composed: Layout, cli: Run, stage: str, missing: str) -> None:
     ended = cli(stage, "tiny")
