@@ -193,9 +193,9 @@ function confusion(experiment) {
     return row.map((images, predicted) => {
       const share = total ? images / total : 0;
       const kind = actual === predicted ? "right" : "wrong";
-      // A square root keeps the many rare confusions apart.
-      const depth = images ? Math.round(100 * (kind === "right" ? 0.25 * share : Math.min(1, 0.06 + Math.sqrt(share) * 1.5))) : 0;
-      return element("button", { type: "button", class: `${kind}${depth > 55 ? " deep" : ""}`, style: `--depth: ${depth}%`, tabindex: actual + predicted ? -1 : 0,
+      // A square root keeps the many rare confusions apart; past 60 % the number could not be read.
+      const depth = images ? Math.round(kind === "right" ? 25 * share : Math.min(60, 4 + 90 * Math.sqrt(share))) : 0;
+      return element("button", { type: "button", class: kind, style: `--depth: ${depth}%`, tabindex: actual + predicted ? -1 : 0,
         "aria-label": `actual ${classes[actual]}, predicted ${classes[predicted]}: ${count(images)} ${images === 1 ? "image" : "images"}`,
         onclick: (event) => {
           for (const each of buttons.flat()) each.removeAttribute("aria-current");
