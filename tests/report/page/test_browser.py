@@ -196,6 +196,20 @@ def opened(browser: Any, address: str) -> Iterator[Callable[..., Any]]:  # noqa:
     assert {url for url in requests if not url.startswith("data:")} == {address}
 
 
+def assert_count(locator: Any, count: int) -> None:  # noqa: ANN401  (the same)
+    """Wait until there are so many: charts are drawn when the browser has laid out what they stand in."""
+    from playwright.sync_api import expect  # an extra, which whoever has a page has
+
+    expect(locator).to_have_count(count, timeout=60_000)
+
+
+def show(page: Any, name: str) -> None:  # noqa: ANN401  (the same)
+    """Choose an experiment, and wait until its charts are drawn."""
+    page.evaluate("(name) => { location.hash = `/${name}`; }", name)
+    page.locator("h3.name").get_by_text(name, exact=True).wait_for()
+    page.locator("#experiment .plot svg").first.wait_for()
+
+
 def draw(page: Any, points: list[tuple[float, float]]) -> None:  # noqa: ANN401  (the same)
     page.locator("#paper").scroll_into_view_if_needed()
     box = page.locator("#paper").bounding_box()
@@ -376,7 +390,7 @@ def test_curves_tell_their_values_to_mouse_and_keyboard(
     opened: Callable[..., Any], experiments: list[Experiment]
 ) -> None:
     page = opened()
-    page.evaluate("location.hash = '#/tanh'")
+    show(page, "tanh")
     chart = page.locator("#experiment .chart").first
     history = next(each for each in experiments if each.name == "tanh").history
     chart.locator("svg[role=img]").focus()
@@ -399,15 +413,16 @@ def test_a_network_that_is_not_in_the_page_shows_some_weights_and_is_named(
 ) -> None:
     page = opened()
     assert "how they work: large." in page.inner_text("#draw")
-    page.evaluate("location.hash = '#/large'")
+    show(page, "large")
     page.get_by_text("What 2 of 8 units of the first layer look for.").wait_for()
-    colours = """(canvas) => [...canvas.getContext("2d").getImageData(0, 0, 2, 1).data]"""
     orange, blue = (
         tuple(int(theme[start : start + 2], 16) for start in (1, 3, 5))
         for theme in page.evaluate("""() => ["--weight-high", "--weight-low"].map((name) =>
             getComputedStyle(document.documentElement).getPropertyValue(name).trim())""")
     )
-    assert page.locator("canvas.weights").evaluate(colours) == [*orange, 255, *blue, 255]
+    expected = ",".join(map(str, (*orange, 255, *blue, 255)))
+    colours = """document.querySelector("canvas.weights").getContext("2d").getImageData(0, 0, 2, 1).data"""
+    page.wait_for_function(f"{colours}.join() === '{expected}'")
 
 
 def test_experiments_are_overlaid_and_can_be_taken_away(
@@ -415,29 +430,29 @@ def test_experiments_are_overlaid_and_can_be_taken_away(
 ) -> None:
     page = opened()
     lines = page.locator("#overview .plot path.line")
-    assert lines.count() == len(experiments)
+    assert_count(lines, len(experiments))
     page.get_by_role("checkbox", name="sigmoid (valid)").uncheck()
-    assert lines.count() == len(experiments) - 1
+    assert_count(lines, len(experiments) - 1)
     page.get_by_role("combobox", name="Show").select_option("loss")
     assert "loss by epoch" in page.locator("#overview .chart figcaption").inner_text()
-    assert lines.count() == len(experiments) - 1
+    assert_count(lines, len(experiments) - 1)
 
 
 def test_a_search_shows_every_trial_that_ended_and_marks_the_best(opened: Callable[..., Any]) -> None:
     page = opened()
-    page.evaluate("location.hash = '#/tanh'")
+    show(page, "tanh")
     # One chart for each axis, beside the calibration.
-    assert page.locator("#experiment .dot.marked").count() == 2
+    assert_count(page.locator("#experiment .dot.marked"), 2)
     page.locator("#experiment .dot.marked").first.dispatch_event("pointerenter")
     told = page.get_by_role("status").filter(has_text="model.hidden 4, rate 0.3: 50.00\u00a0%")
-    assert told.count() == 1
+    assert_count(told, 1)
 
 
 def test_text_of_the_data_is_shown_as_it_is(opened: Callable[..., Any]) -> None:
     page = opened()
-    page.evaluate("location.hash = '#/sigmoid'")
-    assert page.locator("#experiment .matrix th").filter(has_text=NASTY).count() == 2
-    assert page.locator("#overview td").filter(has_text=NASTY).count() == len(ACTIVATIONS)
+    show(page, "sigmoid")
+    assert_count(page.locator("#experiment .matrix th").filter(has_text=NASTY), 2)
+    assert_count(page.locator("#overview td").filter(has_text=NASTY), len(ACTIVATIONS))
     assert page.locator("main img").count() == 0
 
 
@@ -446,8 +461,7 @@ def test_text_of_the_data_is_shown_as_it_is(opened: Callable[..., Any]) -> None:
 def test_the_page_fits_and_can_be_read(width: int, scheme: str, opened: Callable[..., Any]) -> None:
     page = opened(viewport={"width": width, "height": 844}, color_scheme=scheme)
     for name in ACTIVATIONS:
-        page.evaluate(f"location.hash = '#/{name}'")
-        page.locator("h3.name", has_text=name).first.wait_for()
+        show(page, name)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (background == "rgb(255, 255, 255)") == (scheme == "light")
