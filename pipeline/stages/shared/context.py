@@ -9,11 +9,11 @@ from pipeline.core.paths import Layout, Results
 
 @dataclass(frozen=True)
 class Context:
-    """Of compose and results.
+    """Of compose, results and report.
 
     Attributes:
         layout: of the checkout.
-        name: of the experiment; empty for results.
+        name: of the experiment; empty for a stage of all of them.
     """
 
     layout: Layout
