@@ -1,18 +1,32 @@
 """report: write one page of all experiments that opens in a browser, without network."""
 
 import argparse
+from pathlib import Path
 
+from pipeline.core.errors import FormatError, UsageError
 from pipeline.core.paths import Layout, shown_path
 
-EXAMPLE = "report"
+EXAMPLE = "report HEAD~1 workspace"
+
+_MOST_REVISIONS = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's arguments: none."""
+    """Declare the command's arguments."""
     parser.description = (
         "Write outputs/report.html: every experiment beside what was published about it, its curves,"
         " confusion matrix, mistakes, calibration, weights and search; and paper to draw a digit on, which"
-        " the networks answer in the browser."
+        " the networks answer in the browser. With a revision, write the page of its experiments into"
+        " runs/report.html; with two, the page of the second, with the differences between them first."
+    )
+    parser.add_argument(
+        "revisions",
+        metavar="REV",
+        nargs="*",
+        help="commit, branch, tag or DVC experiment, or workspace: what is on the disk now",
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE.html", help="where to write the page of revisions instead"
     )
 
 
@@ -20,11 +34,36 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
     """Write the page, and say where it is.
 
     Raises:
-        PipelineError: an experiment has not been run yet.
+        UsageError: a revision is unknown, or there are more than two.
+        PipelineError: an experiment has not been run yet, or a revision's outputs are not to be had.
     """
     from pipeline.commands.shared.terminal import write  # not needed for --help
+    from pipeline.core.files.atomic import write_text
     from pipeline.stages.shared.runner import Options, run_stage
 
-    del options
-    run_stage(layout, "report", Options())
-    write(f"open {shown_path(layout.report)} in a browser")
+    if not options.revisions:
+        if options.output is not None:
+            raise UsageError("--output goes with a revision: without one DVC knows outputs/report.html alone")
+        run_stage(layout, "report", Options())
+        write(f"open {shown_path(layout.report)} in a browser")
+        return
+    if len(options.revisions) > _MOST_REVISIONS:
+        raise UsageError(f"{len(options.revisions)} revisions: expected one, or two to compare")
+    path = options.output or layout.root / "runs" / "report.html"
+    write_text(path, _make_page(layout, options.revisions))
+    write(f"open {shown_path(path)} in a browser")
+
+
+def _make_page(layout: Layout, revisions: list[str]) -> str:
+    from pipeline.repro.revisions import compare_revisions, open_revisions
+    from pipeline.stages.report import make_page
+
+    first, second = revisions[0], revisions[-1]
+    changes = compare_revisions(layout.root, first, second).as_json() if len(revisions) > 1 else None
+    with open_revisions(layout.root, first, second) as (_, shown, _):
+        files = shown.page_files()
+        try:
+            return make_page(files, shown.experiments, changes)
+        except FormatError as error:
+            found = str(error).removeprefix(f"{files.root}/").partition("; ")[0]
+            raise FormatError(f"{second}: {found}; it is of another version of the pipeline") from None

@@ -100,6 +100,19 @@ class Revision:
         """
         return self._fetch(experiment, "config").config
 
+    def page_files(self) -> Layout:
+        """Copies of what the page is made of, in the places that they have in a checkout.
+
+        Raises:
+            PipelineError: one of them is not to be had.
+        """
+        here, there = Layout(self._folder), Layout(Path())
+        for name in self.experiments:
+            path = there.results(name).page.as_posix()
+            write_bytes(here.results(name).page, self._read(path, f"plot@{name}"))
+        write_bytes(here.results_data, self._read(there.results_data.as_posix(), "results"))
+        return here
+
     def _fetch(self, experiment: str, *names: str) -> Results:
         """Copy files of an experiment, attributes of `Results`, into the temporary folder."""
         here, there = (Layout(root).results(experiment) for root in (self._folder, Path()))
