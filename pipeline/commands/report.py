@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from pipeline.core.errors import FormatError, UsageError
+from pipeline.core.errors import FormatError, PipelineError, UsageError
 from pipeline.core.paths import Layout, shown_path
 
 EXAMPLE = "report HEAD~1 workspace"
@@ -55,13 +55,17 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
 
 
 def _make_page(layout: Layout, revisions: list[str]) -> str:
-    from pipeline.repro.revisions import compare_revisions, open_revisions
+    from pipeline.repro.revisions import WORKSPACE, compare_revisions, open_revisions
     from pipeline.stages.report import make_page
 
     first, second = revisions[0], revisions[-1]
     changes = compare_revisions(layout.root, first, second).as_json() if len(revisions) > 1 else None
     with open_revisions(layout.root, first, second) as (_, shown, _):
-        files = shown.page_files()
+        try:
+            files = shown.page_files()
+        except PipelineError as error:
+            advice = "dvc fetch --all-commits, or dvc repro report in a worktree of it"
+            raise PipelineError(str(error) if second == WORKSPACE else f"{error}: {advice}") from None
         try:
             return make_page(files, shown.experiments, changes)
         except FormatError as error:
