@@ -53,6 +53,9 @@ def test_a_stage_is_one_module_and_one_block(composed: Layout, package: Path, py
         shutil.copytree(ROOT / name, package / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "params.yaml"):
         shutil.copy(ROOT / name, package)
+    (package / "records").mkdir()
+    (package / "records" / "conf").symlink_to("../conf")
+    shutil.copy(ROOT / "records" / "params.yaml", package / "records")
     (package / "dvc.yaml").write_text((ROOT / "dvc.yaml").read_text() + "\n" + block)
     names = [
         "test_dvc_waits_for_the_code_that_a_stage_imports_and_for_no_other_folder[count]",

@@ -1,8 +1,6 @@
 """The registries, conf/, params.yaml and dvc.yaml against each other."""
 
 import ast
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from pipeline.config.build import with_values
 from pipeline.config.checks import NAME
 from pipeline.config.compose import compose, read_dataset, read_params, to_yaml
 from pipeline.core import runtime
-from pipeline.core.paths import Layout, find_root
+from pipeline.core.paths import Layout
 from pipeline.data.datasets import check_roles
 from pipeline.data.splitting import SPLITTERS
 from pipeline.data.standins import DRAWINGS
@@ -143,43 +141,6 @@ def test_params_and_the_experiment_agree_about_the_data_set(experiment: str) -> 
     params = RECORDS if experiment in RECORDS.experiments else PARAMS
     assert params.experiments[experiment].dataset == alone.dataset.name
     assert alone.dataset.name in params.datasets
-
-
-def test_records_have_the_code_of_the_checkout_and_outputs_of_their_own() -> None:
-    folder = ROOT / "records"
-    for name in (
-        "conf",
-        "pipeline",
-        "dvc.yaml",
-        ".dvcignore",
-        ".dvc/config",
-        ".dvc/plots.html",
-        ".dvc/plots",
-    ):
-        assert (folder / name).is_symlink()
-        assert (folder / name).resolve() == ROOT / name
-    # git reads no such file through a link.
-    for name in (".gitignore", ".dvc/.gitignore"):
-        assert (folder / name).read_text() == (ROOT / name).read_text()
-    assert find_root(folder / "outputs") == folder
-
-
-@pytest.mark.slow
-def test_dvc_takes_the_records_for_a_project_apart() -> None:
-    listed = {
-        folder: subprocess.run(
-            [sys.executable, "-m", "dvc", "stage", "list", "--all", "--name-only"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.split()
-        for folder in (ROOT, ROOT / "records")
-    }
-    for folder, params in ((ROOT, PARAMS), (ROOT / "records", RECORDS)):
-        assert {name for name in listed[folder] if name.startswith("train@")} == {
-            f"train@{experiment}" for experiment in params.experiments
-        }
 
 
 def imports_of(path: Path) -> Iterator[str]:

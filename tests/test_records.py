@@ -1,0 +1,80 @@
+"""The record experiments: a DVC project inside the checkout's, and their recipes on a small stand-in."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.config.build import with_values
+from pipeline.config.compose import compose, read_params
+from pipeline.core.files.tables import read_json
+from pipeline.core.paths import Layout, find_root
+from pipeline.stages import evaluate, split
+from pipeline.stages.shared.context import ExperimentContext
+from pipeline.stages.train import stage as train
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = ROOT / "records"
+PARAMS, RECORDS = (read_params(folder / "params.yaml") for folder in (ROOT, FOLDER))
+
+
+def test_records_have_the_code_of_the_checkout_and_outputs_of_their_own() -> None:
+    for name in (
+        "conf",
+        "pipeline",
+        "dvc.yaml",
+        ".dvcignore",
+        ".dvc/config",
+        ".dvc/plots.html",
+        ".dvc/plots",
+    ):
+        assert (FOLDER / name).is_symlink()
+        assert (FOLDER / name).resolve() == ROOT / name
+    # git reads no such file through a link.
+    for name in (".gitignore", ".dvc/.gitignore"):
+        assert (FOLDER / name).read_text() == (ROOT / name).read_text()
+    assert find_root(FOLDER / "outputs") == FOLDER
+
+
+@pytest.mark.slow
+def test_dvc_takes_the_records_for_a_project_apart() -> None:
+    listed = {
+        folder: subprocess.run(
+            [sys.executable, "-m", "dvc", "stage", "list", "--all", "--name-only"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+        for folder in (ROOT, FOLDER)
+    }
+    for folder, params in ((ROOT, PARAMS), (FOLDER, RECORDS)):
+        assert {name for name in listed[folder] if name.startswith("train@")} == {
+            f"train@{experiment}" for experiment in params.experiments
+        }
+
+
+# fashion_record has the recipe of mnist_record.
+@pytest.mark.parametrize("experiment", sorted(set(RECORDS.experiments) - {"fashion_record"}))
+def test_a_recipe_learns_the_stand_in(experiment: str, parsed: Layout) -> None:
+    config = compose(parsed.conf, [f"experiment={experiment}", "dataset=tiny", "source=bundled"])
+    config = with_values(
+        config,
+        {
+            "split.train_count": None,
+            "split.valid_count": 40,
+            "split.test_count": None,
+            "model.hidden": [100] * len(config.model.hidden),
+            "training.batch_size": 20,
+            "training.epochs": 40,
+        },
+    )
+    if config.preprocess.components is not None:
+        config = with_values(config, {"preprocess.components": 30})
+    for stage in (split, train, evaluate):
+        stage.run(ExperimentContext(parsed, config, parsed.results(experiment)))
+    found = read_json(parsed.results(experiment).metrics)
+    # A tenth of 100 test images would be right by chance.
+    assert found["test"]["accuracy"] > 0.3
+    assert found["train"]["accuracy"] > 0.5
