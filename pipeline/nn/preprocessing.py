@@ -115,8 +115,6 @@ def _pca(settings: Preprocess, pixels: Pixels, indices: Integers, channels: int)
     del channels
     mean, variances, directions = _principal_components(pixels, indices)
     count = settings.components or 0
-    if count > len(mean):
-        raise ConfigError(f"preprocess.components={count}: expected at most {len(mean)}, as an image has")
     projection = directions[:, :count] / np.sqrt(variances[:count] + (settings.epsilon or 0))
     return Statistics(1.0, mean, contrast=_CONTRAST, projection=projection.astype(np.float32))
 
