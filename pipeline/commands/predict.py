@@ -142,9 +142,10 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
 
 
 def _of_files(paths: Sequence[Path], data: "Data", picture: Path | None) -> list[Subject]:
-    from pipeline.commands.shared import normalise, pictures
+    from pipeline.commands.shared import normalise
     from pipeline.commands.shared.terminal import check_picture
     from pipeline.core.descriptions import shorten
+    from pipeline.data import pictures
 
     files = pictures.find(list(paths))
     check_picture(picture, files)

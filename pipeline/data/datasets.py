@@ -1,7 +1,7 @@
 """Data sets by format name: official files in, two .npy files per part out, and back for the stand-ins."""
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,7 +13,7 @@ from pipeline.core.files.arrays import map_npy
 from pipeline.core.files.images import PARTS, LabelledImages, Part, images_path, labels_path
 from pipeline.core.registry import look_up
 from pipeline.data.formats import cifar, csv_table, idx, npz
-from pipeline.data.formats.examples import Reader, Request
+from pipeline.data.formats.examples import Batch, Reader, Request
 from pipeline.data.parts import LabelCoder, as_images, write_part
 
 Shape = Sequence[int]
@@ -114,6 +114,12 @@ def _format(
     return Format(_parse_parts(read, members or {}), roles, optional, members or {})
 
 
+def _read_folder(request: Request) -> Generator[Batch, None, None]:
+    from pipeline.data.formats import folder  # Pillow is not needed for the others
+
+    return folder.read_part(request)
+
+
 FORMATS: Final[Mapping[str, Format]] = {
     "idx": _format(idx.read_part, ("_images", "_labels")),
     "cifar10": Format(_parse_cifar(cifar.CIFAR10)),
@@ -121,6 +127,7 @@ FORMATS: Final[Mapping[str, Format]] = {
     "cifar100_coarse": Format(_parse_cifar(cifar.CIFAR100_COARSE)),
     "npz": _format(npz.read_part, ("_images", "_labels"), members=npz.MEMBERS),
     "csv": _format(csv_table.read_part, ("",)),
+    "folder": _format(_read_folder, ("", "_table"), ("_table",), {"train": "train", "test": "test"}),
 }
 """How to read a data set, by its format's name."""
 
@@ -131,8 +138,9 @@ def roles_of(name: str, *, has_test: bool = True) -> list[str]:
     Raises:
         ConfigError: there is no such format.
     """
-    roles = look_up(FORMATS, "format", name).roles
+    form = look_up(FORMATS, "format", name)
     parts = PARTS if has_test else PARTS[:1]
+    roles = [role for role in form.roles if role not in form.optional]
     return [f"{part}{role}" for part in parts for role in roles] or ["archive"]
 
 

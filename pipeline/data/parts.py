@@ -51,6 +51,11 @@ def write_part(
             pictures = as_images(batch.images, source.how, place)
             if len(codes) != len(pictures):
                 raise FormatError(f"{place}: {len(pictures):,} images but {len(codes):,} labels")
+            if batch.at is not None:
+                for row, place_in_part in enumerate(batch.at.tolist()):
+                    images.write_rows(place_in_part, pictures[row : row + 1])
+                    labels.write_rows(place_in_part, codes[row : row + 1].astype(np.uint8))
+                continue
             if source.how.labels is not None:
                 pictures, codes = pictures[codes != _LEFT_OUT], codes[codes != _LEFT_OUT]
             images.write_rows(images.rows, pictures)

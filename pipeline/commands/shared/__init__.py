@@ -1,1 +1,1 @@
-"""What several commands use: the terminal, pictures from outside, trained models and their data."""
+"""What several commands use: the terminal, trained models and their data."""

@@ -30,6 +30,7 @@ class Batch:
         images_place: the images' file, for messages.
         labels_place: the labels' file, for messages.
         first: the first row's place in the labels' file.
+        at: where each row belongs in the part, where that is not behind the one before; int64 (rows,).
     """
 
     images: Array
@@ -37,6 +38,7 @@ class Batch:
     images_place: Path
     labels_place: Path
     first: int = 0
+    at: Array | None = None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ into memory; here, everything that an archive claims is bounded before it is rea
 
 import re
 import tarfile
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
 from pipeline.core.descriptions import HEAD_BYTES, describe
@@ -15,6 +15,9 @@ from pipeline.data.formats.streams import Stream
 
 MAXIMUM_ARCHIVE_BYTES: Final = 2**30
 """How much of an archive's contents is read; the CIFAR archives hold 0.2 GB."""
+
+MAXIMUM_PICTURES: Final = 2**24
+"""How many members an archive of pictures may have; how large it is has no other limit than theirs."""
 
 _BLOCK: Final = tarfile.BLOCKSIZE
 # An archive of nothing but headers packs a thousandfold, and each costs time. CIFAR's have eight members.
@@ -76,17 +79,51 @@ def read_members(
         raise FormatError(f"{stream.path}: more data follows the end of the tar archive")
 
 
-def _headers(stream: Stream) -> Iterator[tuple[str, tarfile.TarInfo]]:
+def read_pictures(
+    stream: Stream, is_wanted: Callable[[str], bool], *, maximum_bytes: int
+) -> Iterator[tuple[str, bytes]]:
+    """The regular files of a tar archive of many small ones that are wanted, in the archive's order.
+
+    Args:
+        stream: the archive.
+        is_wanted: tells it from a file's full name.
+        maximum_bytes: the size past which a wanted file is refused.
+
+    Yields:
+        Name and content.
+
+    Raises:
+        FormatError: it is no tar archive, damaged or cut off, or a file is too large.
+        PipelineError: the archive cannot be read.
+    """
+    end = -1
+    for name, member in _headers(stream, MAXIMUM_PICTURES):
+        if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) or not is_wanted(name):
+            _skip(stream, _data_bytes(member), stream.maximum_bytes)
+            end = stream.position
+            continue
+        if member.size > maximum_bytes:
+            raise FormatError(
+                f"{stream.path / name}: claims {member.size:,} bytes, expected at most {maximum_bytes:,}"
+            )
+        yield name, _take(stream, member.size, stream.maximum_bytes)
+        end = stream.position
+    # A block of zeros ends an archive: without it, pictures may be missing that nothing else would miss.
+    if stream.position == end:
+        raise FormatError(f"{stream.path}: the tar archive is cut off; the file is incomplete")
+
+
+def _headers(stream: Stream, maximum_count: int = _MAXIMUM_HEADERS) -> Iterator[tuple[str, tarfile.TarInfo]]:
     """Each member's full name and header; the stream then stands at its content, which has to be read."""
     extended: dict[str, str] = {}
     extensions_bytes = 0
     for count, member in enumerate(iter(lambda: _header(stream), None)):
-        if count == _MAXIMUM_HEADERS:
-            raise FormatError(f"{stream.path}: more than {_MAXIMUM_HEADERS:,} members in the tar archive")
+        if count == maximum_count:
+            raise FormatError(f"{stream.path}: more than {maximum_count:,} members in the tar archive")
         if member.type in (tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME):
             extended |= _extension(stream, member)
             extensions_bytes += member.size
-            if extensions_bytes > _MAXIMUM_EXTENSIONS_BYTES:
+            if extensions_bytes > _MAXIMUM_EXTENSIONS_BYTES * maximum_count // _MAXIMUM_HEADERS:
                 raise FormatError(f"{stream.path}: too many extended tar headers")
             continue
         if member.type in (tarfile.XGLTYPE, tarfile.GNUTYPE_LONGLINK):
@@ -142,16 +179,16 @@ def _data_bytes(member: tarfile.TarInfo) -> int:
     return member.size if member.isreg() or member.type not in tarfile.SUPPORTED_TYPES else 0
 
 
-def _check_room(stream: Stream, size: int) -> None:
+def _check_room(stream: Stream, size: int, maximum_bytes: int) -> None:
     claim = f"{stream.path}: a tar member claims {size:,} bytes"
-    if stream.position + size > MAXIMUM_ARCHIVE_BYTES:
-        raise FormatError(f"{claim}; {MAXIMUM_ARCHIVE_BYTES:,} of an archive are read")
+    if stream.position + size > maximum_bytes and maximum_bytes < stream.maximum_bytes:
+        raise FormatError(f"{claim}; {maximum_bytes:,} of an archive are read")
     if stream.position + size > stream.maximum_bytes:
         raise FormatError(f"{claim}, more than follow; the file is incomplete or damaged")
 
 
-def _take(stream: Stream, size: int) -> bytes:
-    _check_room(stream, size)
+def _take(stream: Stream, size: int, maximum_bytes: int = MAXIMUM_ARCHIVE_BYTES) -> bytes:
+    _check_room(stream, size, maximum_bytes)
     data = stream.read(size)
     padding = -size % _BLOCK
     if len(data) < size or stream.skip(padding) < padding:
@@ -159,8 +196,8 @@ def _take(stream: Stream, size: int) -> bytes:
     return data
 
 
-def _skip(stream: Stream, size: int) -> None:
+def _skip(stream: Stream, size: int, maximum_bytes: int = MAXIMUM_ARCHIVE_BYTES) -> None:
     padded = size + -size % _BLOCK
-    _check_room(stream, size)
+    _check_room(stream, size, maximum_bytes)
     if stream.skip(padded) < padded:
         raise FormatError(f"{stream.path}: the tar archive is cut off; the file is incomplete")

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.commands.shared import pictures
 from pipeline.core.errors import FormatError, PipelineError
+from pipeline.data import pictures
 
 Array = npt.NDArray[Any]
 

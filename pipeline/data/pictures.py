@@ -90,7 +90,14 @@ class Decoder:
             FormatError: it is no image, a damaged one, or one that takes more than `MAXIMUM_PIXELS`,
                 `MAXIMUM_SECONDS` or `MAXIMUM_MEMORY`.
         """
-        data = read_bytes(path, maximum_bytes=MAXIMUM_BYTES)
+        return self.decode(read_bytes(path, maximum_bytes=MAXIMUM_BYTES), path)
+
+    def decode(self, data: bytes, path: Path) -> Floats:
+        """What `read` gives for an image file that holds `data`; `path` names it in messages.
+
+        Raises:
+            FormatError: see `read`.
+        """
         if self._process is None:
             self._process = subprocess.Popen(  # noqa: S603  (this module)
                 # -P: a picture's folder may hold a file called numpy.py.
