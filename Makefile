@@ -163,7 +163,8 @@ COMPILE := uv pip compile --quiet --universal --python-version 3.11 \
   --generate-hashes --no-strip-extras --no-emit-index-url --no-emit-find-links --no-annotate \
   --custom-compile-command "make lock" --upgrade
 lock: ## resolve the lock files anew from pyproject.toml (needs uv)
-	@$(COMPILE) pyproject.toml --extra dev --extra s3 --extra dask --extra optuna --extra ray --extra service \
+	@$(COMPILE) pyproject.toml --extra dev --extra s3 --extra dask --extra optuna --extra parquet --extra ray \
+	  --extra service \
 	  -o requirements-service.lock
 	@$(COMPILE) pyproject.toml --extra dev --constraint requirements-service.lock -o requirements-dev.lock
 	@$(COMPILE) pyproject.toml --constraint requirements-service.lock -o requirements.lock

@@ -21,7 +21,7 @@ EXTRAS = PROJECT["project"]["optional-dependencies"]
 LOCKS = {
     "requirements.lock": (),
     "requirements-dev.lock": ("dev",),
-    "requirements-service.lock": ("dev", "s3", "dask", "optuna", "ray", "service"),
+    "requirements-service.lock": ("dev", "s3", "dask", "optuna", "parquet", "ray", "service"),
 }
 every_lock = pytest.mark.parametrize(
     "lock",
