@@ -120,6 +120,12 @@ def _read_folder(request: Request) -> Generator[Batch, None, None]:
     return folder.read_part(request)
 
 
+def _read_parquet(request: Request) -> Generator[Batch, None, None]:
+    from pipeline.data.formats import parquet  # an extra
+
+    return parquet.read_part(request)
+
+
 FORMATS: Final[Mapping[str, Format]] = {
     "idx": _format(idx.read_part, ("_images", "_labels")),
     "cifar10": Format(_parse_cifar(cifar.CIFAR10)),
@@ -128,6 +134,7 @@ FORMATS: Final[Mapping[str, Format]] = {
     "npz": _format(npz.read_part, ("_images", "_labels"), members=npz.MEMBERS),
     "csv": _format(csv_table.read_part, ("",)),
     "folder": _format(_read_folder, ("", "_table"), ("_table",), {"train": "train", "test": "test"}),
+    "parquet": _format(_read_parquet, ("",)),
 }
 """How to read a data set, by its format's name."""
 
