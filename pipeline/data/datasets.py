@@ -12,7 +12,7 @@ from pipeline.core.errors import ConfigError, FormatError
 from pipeline.core.files.arrays import map_npy
 from pipeline.core.files.images import PARTS, LabelledImages, Part, images_path, labels_path
 from pipeline.core.registry import look_up
-from pipeline.data.formats import cifar, csv_table, idx, npz
+from pipeline.data.formats import cifar, csv_table, idx, npz, stl10
 from pipeline.data.formats.examples import Batch, Reader, Request
 from pipeline.data.parts import LabelCoder, as_images, write_part
 
@@ -134,6 +134,7 @@ FORMATS: Final[Mapping[str, Format]] = {
     "npz": _format(npz.read_part, ("_images", "_labels"), members=npz.MEMBERS),
     "csv": _format(csv_table.read_part, ("",)),
     "folder": _format(_read_folder, ("", "_table"), ("_table",), {"train": "train", "test": "test"}),
+    "stl10": Format(_parse_parts(stl10.read_part, {})),
     "parquet": _format(_read_parquet, ("",)),
 }
 """How to read a data set, by its format's name."""

@@ -9,7 +9,7 @@ import tarfile
 from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
-from pipeline.core.descriptions import HEAD_BYTES, describe
+from pipeline.core.descriptions import HEAD_BYTES, describe, shorten
 from pipeline.core.errors import FormatError
 from pipeline.data.formats.streams import Stream
 
@@ -111,6 +111,24 @@ def read_pictures(
     # A block of zeros ends an archive: without it, pictures may be missing that nothing else would miss.
     if stream.position == end:
         raise FormatError(f"{stream.path}: the tar archive is cut off; the file is incomplete")
+
+
+def find_member(stream: Stream, name: str) -> int:
+    """Read on to the content of a regular file of a tar archive, and tell its size.
+
+    Raises:
+        FormatError: it is no tar archive, damaged, cut off, or has no such file.
+        PipelineError: the archive cannot be read.
+    """
+    others: list[str] = []
+    for found, member in _headers(stream):
+        if found == name and member.type in (tarfile.REGTYPE, tarfile.AREGTYPE):
+            return member.size
+        others.append(found)
+        _skip(stream, _data_bytes(member), stream.maximum_bytes)
+    raise FormatError(
+        f"{stream.path}: expected {name} in the tar archive, found {shorten(', '.join(others))}"
+    )
 
 
 def _headers(stream: Stream, maximum_count: int = _MAXIMUM_HEADERS) -> Iterator[tuple[str, tarfile.TarInfo]]:
