@@ -9,6 +9,7 @@ become grey by ITU-R BT.601 (0.299 red, 0.587 green, 0.114 blue).
 import csv
 import io
 import os
+import sys
 from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path, PurePosixPath
@@ -23,7 +24,7 @@ from pipeline.core.files.atomic import explained, read_bytes
 from pipeline.core.registry import did_you_mean
 from pipeline.data import pictures
 from pipeline.data.formats import tar, zips
-from pipeline.data.formats.examples import Array, Batch, Request
+from pipeline.data.formats.examples import Array, Batch, Member, Request
 from pipeline.data.formats.streams import open_stream
 
 _MAXIMUM_TABLE_BYTES: Final = 2**30
@@ -97,19 +98,23 @@ def read_part(request: Request) -> Generator[Batch, None, None]:
         PipelineError: an archive is missing or cannot be read.
     """
     tables = request.places(f"{request.part}_table")
-    known = {*(request.reading.labels or request.classes)}
     start = 0
     for number, (path, folder) in enumerate(request.places(request.part)):
         archive = _Archive(path)
-        names = archive.names()
-        if len(set(names)) != len(names):
-            twice = next(name for name, count in Counter(names).items() if count > 1)
-            raise FormatError(f"{path / twice}: is in the archive twice")
-        files = _below(names, folder or "", known)
-        labels = _table(*tables[number]) if number < len(tables) else None
-        chosen = _chosen(files, labels, path / (folder or ""), request)
+        chosen = _listed(archive, folder or "", tables[number : number + 1], request)
         yield from _batches(archive, chosen, start, request)
         start += len(chosen)
+
+
+def _listed(archive: _Archive, folder: str, table: list[Member], request: Request) -> dict[str, str]:
+    """Full name -> label of the pictures of a part; what else is needed to tell them goes with this frame."""
+    names = archive.names()
+    if len(set(names)) != len(names):
+        twice = next(name for name, count in Counter(names).items() if count > 1)
+        raise FormatError(f"{archive.path / twice}: is in the archive twice")
+    files = _below(names, folder, {*(request.reading.labels or request.classes)})
+    labels = _table(*table[0]) if table else None
+    return _chosen(files, labels, archive.path / folder, request)
 
 
 def _below(names: list[str], folder: str, known: set[str]) -> dict[str, str]:
@@ -157,8 +162,8 @@ def _is_picture(name: str) -> bool:
 
 def _chosen(
     files: dict[str, str], labels: dict[str, str] | None, place: Path, request: Request
-) -> list[tuple[str, str]]:
-    """Full name and label of the pictures of a part, in the order of their names."""
+) -> dict[str, str]:
+    """Full name -> label of the pictures of a part, in the order of their names."""
     same: dict[str, str] = {}
     for name in files:
         if (other := same.setdefault(name.casefold(), name)) != name:
@@ -174,7 +179,7 @@ def _chosen(
             )
         found = labels
     else:
-        found = {name: name.partition("/")[0] for name in files if "/" in name}
+        found = {name: sys.intern(name.partition("/")[0]) for name in files if "/" in name}
         odd = sorted(name for name in found if not _is_picture(name))
         if odd:
             raise FormatError(f"{place / odd[0]}: expected an image file by its suffix, found another")
@@ -189,15 +194,13 @@ def _chosen(
         )
     if not found:
         raise FormatError(f"{place}: expected folders of images, one for each class, found none")
-    return [(files[name], found[name]) for name in sorted(found, key=str.encode)]
+    return {files[name]: found[name] for name in sorted(found, key=str.encode)}
 
 
-def _batches(
-    archive: _Archive, chosen: list[tuple[str, str]], start: int, request: Request
-) -> Iterator[Batch]:
+def _batches(archive: _Archive, chosen: dict[str, str], start: int, request: Request) -> Iterator[Batch]:
     # Names are text for the coder; a class called 7 is not the eighth.
     codes = {name: place for place, name in enumerate(request.classes)}
-    places = {name: (row, label) for row, (name, label) in enumerate(chosen)}
+    places = {name: row for row, name in enumerate(chosen)}
     images = np.empty((request.rows_at_a_time, *request.shape), np.uint8)
     rows: list[int] = []
     labels: list[str | int] = []
@@ -207,8 +210,8 @@ def _batches(
         return Batch(images[: len(rows)], kept, archive.path, archive.path, start, np.array(rows))
 
     with pictures.decoder() as decoder, zips.told(archive.path):
-        for name, data in archive.contents([name for name, _ in chosen]):
-            row, label = places[name]
+        for name, data in archive.contents(list(chosen)):
+            row, label = places[name], chosen[name]
             levels = decoder.decode(data, archive.path / name)
             images[len(rows)] = fitted(levels, request.shape, background=255.0 * request.reading.invert)
             rows.append(start + row)
