@@ -234,3 +234,16 @@ def test_only_a_data_set_with_a_stand_in_is_told_of_it(
     dataset = read_dataset(Path(__file__).parents[2] / "conf", name)
     fetch.run(DatasetContext(checkout, dataset, "official"))
     assert asked == [has_stand_in] * 4
+
+
+def test_files_that_come_with_the_package(checkout: Layout, cli: Run) -> None:
+    shutil.copy(Path(__file__).parents[2] / "conf/dataset/digits8.yaml", checkout.conf / "dataset")
+    ended = cli("fetch", "digits8", "--source", "bundled")
+    assert (ended.code, ended.out, ended.err) == (0, "", "digits.csv.gz: from this package\n")
+    assert contents(checkout.raw("bundled", "digits8")).keys() == {"digits.csv.gz"}
+    ended = cli("parse", "digits8", "--source", "bundled")
+    assert ended.err == "8×8 digits: 1,797 training and no test images: the split takes some\n"
+    ended = cli("fetch", "digits8", "--source", "bundled", "sources.bundled.files.train.bytes=1")
+    assert ended.code == 1
+    assert "found with 57523 bytes" in ended.err
+    assert ended.err.endswith("(conf/dataset); has the package been changed?\n")

@@ -1,6 +1,7 @@
 """Downloads: what is delivered, what is told of faults, and what several processes do."""
 
 import datetime as dt
+import hashlib
 import re
 import resource
 import signal
@@ -18,6 +19,7 @@ import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.config.schema import File
 from pipeline.core.errors import FetchError
 from pipeline.core.progress import Progress
 from pipeline.data.download.fetch import Limits, fetch
@@ -581,3 +583,34 @@ def test_whatever_mirrors_do_the_file_is_right_or_absent(
         else:
             world.assert_delivered()
     assert len(shared_server.seen) <= 8
+
+
+# --- without a size, and by MD5
+
+
+UNSIZED = File(NAME, md5=hashlib.md5(CONTENT, usedforsecurity=False).hexdigest())
+
+
+@pytest.mark.parametrize("behaviour", [good(), too_short_in_chunks, right_size_wrong_bytes, a_web_page])
+def test_a_file_whose_size_nobody_publishes(world: World, behaviour: Behaviour) -> None:
+    world.server.script("first.test", behaviour)
+    world.server.script("second.test", good())
+    world.fetch(FIRST, SECOND, file=UNSIZED)
+    world.assert_delivered()
+    world.told.clear()
+    assert world.fetch(FIRST, file=UNSIZED) == world.folder / NAME
+    assert world.told == [f"{NAME}: already here"]
+
+
+def test_a_file_of_no_known_size_is_resumed(world: World) -> None:
+    world.server.script("first.test", drops(100_000), good())
+    world.fetch(FIRST, file=UNSIZED)
+    world.assert_delivered()
+    assert "Range" in world.server.seen[1].headers
+
+
+def test_a_local_copy_of_no_known_size(world: World, tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / NAME).write_bytes(CONTENT)
+    world.fetch(FIRST, file=UNSIZED, own_mirror=str(tmp_path / "own"))
+    world.assert_delivered()
