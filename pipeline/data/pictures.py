@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -22,7 +22,8 @@ from pipeline.core import system
 from pipeline.core.descriptions import HEAD_BYTES, describe, shorten
 from pipeline.core.errors import FormatError, PipelineError
 from pipeline.core.files.atomic import explained, read_bytes
-from pipeline.nn.arrays import Floats
+
+Floats: TypeAlias = np.ndarray[Any, Any]
 
 FORMATS: Final = ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM")
 """What is opened: not everything that Pillow can, for some of its readers start other programs."""

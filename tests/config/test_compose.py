@@ -152,7 +152,7 @@ def test_a_data_set_with_overrides() -> None:
 @pytest.mark.parametrize(
     ("name", "override", "said"),
     [
-        ("nope", "a=1", "dataset=nope: unknown; one of cifar10, "),
+        ("nope", "a=1", "dataset=nope: unknown; one of bloodmnist, cifar10, "),
         ("mnist", "x", "x: expected KEY=VALUE, such as sources.official.files.archive.bytes=1"),
         ("mnist", "formt=idx", "formt: no such key; did you mean format?"),
         ("mnist", "sources=1", "sources=1: expected a mapping"),
