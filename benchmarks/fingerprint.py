@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from pipeline.config.build import with_values  # before NumPy, whose environment the package fixes
 from pipeline.config.compose import compose
-from pipeline.config.schema import Config, File, Split
+from pipeline.config.schema import Config, File, Preprocess, Split
 from pipeline.core import runtime
 from pipeline.core.files.images import LabelledImages
 from pipeline.core.paths import Layout, Results
@@ -78,16 +78,20 @@ def configurations() -> Iterator[Config]:
         itertools.cycle(RANDOM_SOURCES),
         itertools.cycle(SAMPLERS),
         itertools.cycle([[41], [53, 29], [31, 23, 19]]),
+        itertools.cycle([False, True]),
+        itertools.cycle([0.0, 0.3, 0.2, 0.0, 0.1]),
         strict=False,
     )
     for (dtype, activation, loss), other in zip(
         itertools.product(DTYPES, ACTIVATIONS, LOSSES), others, strict=False
     ):
-        optimizer, schedule, initializer, random, sampling, hidden = other
+        optimizer, schedule, initializer, random, sampling, hidden, normalized, dropout = other
         values = {
             "dtype": dtype,
             "model.activation": activation,
             "model.hidden": hidden,
+            "model.batch_normalization": normalized,
+            "model.dropout": dropout,
             "loss.name": loss,
             "optimizer.name": optimizer,
             "optimizer.learning_rate": 0.01,
@@ -116,17 +120,17 @@ def of_split(drawing: Drawing) -> Iterator[bytes]:
         chosen = splitting.split(settings, labels, test_labels, random_source(random, 3, 1))
         yield from (part.tobytes() for part in (chosen.train, chosen.valid, chosen.test))
         for name in preprocessing.PREPROCESSORS:
-            statistics = preprocessing.learn(name, pixels, chosen.train, 1)
-            yield repr(statistics.divisor).encode()
-            for array in (statistics.mean, statistics.deviation):
-                yield b"" if array is None else array.tobytes()
+            preprocess = compose(CONF, [f"preprocess={name}"]).preprocess
+            learnt = preprocessing.learn(preprocess, pixels, chosen.train, 1)
+            yield from (array.tobytes() for array in learnt.arrays().values())
 
 
 def of_training(drawing: Drawing) -> Iterator[bytes]:
     """Parameters, histories, losses of steps, probabilities and figures of some thirty short trainings."""
     examples, test = examples_of(drawing)
     statistics = [
-        preprocessing.learn(name, examples.pixels, examples.indices, 1) for name in ("unit", "standardize")
+        preprocessing.learn(Preprocess(name), examples.pixels, examples.indices, 1)
+        for name in ("unit", "standardize")
     ]
     numerical = compose(
         CONF,

@@ -87,6 +87,7 @@ def ours(task: Task) -> Steps:
 
     from pipeline.config.build import with_values
     from pipeline.config.compose import compose
+    from pipeline.config.schema import Preprocess
     from pipeline.core import runtime
     from pipeline.nn import preprocessing, training
     from pipeline.nn.examples import Examples
@@ -109,7 +110,7 @@ def ours(task: Task) -> Steps:
     pixels, labels = data(task)
     examples = Examples(pixels, labels, np.arange(IMAGES))
     name = "mean_image" if task.mean else "unit"
-    learnt = preprocessing.learn(name, pixels, np.arange(1000), 1)
+    learnt = preprocessing.learn(Preprocess(name), pixels, np.arange(1000), 1)
     threads = runtime.threads()
     run = training._Run(config, {}, examples, learnt, threads)  # noqa: SLF001  (the loop without what surrounds it)
 
