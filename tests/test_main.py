@@ -222,7 +222,7 @@ def test_bad_usage(cli: Run, checkout: Layout, arguments: list[str], expected: s
     ("arguments", "expected"),
     [
         (["compose", "nope"], "nope: params.yaml lists no such experiment, only tiny, tiny_grid"),
-        (["fetch", "nope"], "dataset=nope: unknown; one of cifar10, "),
+        (["fetch", "nope"], "dataset=nope: unknown; one of bloodmnist, cifar10, "),
         (
             ["fetch", "tiny", "--source", "nope"],
             "source=nope: tiny has no such source, only bundled, official",
