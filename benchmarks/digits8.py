@@ -41,7 +41,7 @@ def main() -> None:
             arguments = [EXPERIMENT, "source=bundled", f"seed={seed}", f"hydra.run.dir={folder}"]
             command = [sys.executable, "-m", "pipeline", "train", *arguments]
             subprocess.run(command, cwd=root, check=True, capture_output=True)  # noqa: S603  (our own)
-            ours.append(json.loads((Path(folder) / "metrics.json").read_text())["test"]["accuracy"])
+            ours.append(json.loads((Path(folder) / "metrics.json").read_text())["test"])
             split = read_arrays(Path(folder) / "split.npz")
         config = compose(root / "conf", [EXPERIMENT])
         classifier = MLPClassifier(

@@ -76,5 +76,5 @@ def test_a_recipe_learns_the_stand_in(experiment: str, parsed: Layout) -> None:
         stage.run(ExperimentContext(parsed, config, parsed.results(experiment)))
     found = read_json(parsed.results(experiment).metrics)
     # A tenth of 100 test images would be right by chance.
-    assert found["test"]["accuracy"] > 0.3
-    assert found["train"]["accuracy"] > 0.5
+    assert found["test"] > 0.3
+    assert found["train"] > 0.5

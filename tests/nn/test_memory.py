@@ -24,7 +24,7 @@ from pipeline.nn.preprocessing import Statistics
 from pipeline.search.trials import Trial
 from pipeline.stages.compose import check_names
 from pipeline.stages.train import trials as task_module
-from pipeline.stages.train.workers import issue
+from pipeline.stages.train.workers import requirements_of
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 COUNT = 2000
@@ -193,7 +193,7 @@ def test_a_trial_keeps_one_checkpoint_and_not_all_of_them(monkeypatch: pytest.Mo
     monkeypatch.setattr(task_module, "train", checkpoints)
     found = {"valid": evaluation.Evaluation(0.0, 0.5)}
     monkeypatch.setattr(task_module, "evaluate_parts", lambda *_: found)
-    task = task_module.TrialTask(Path(), Results(Path()), issue(Path(), []), None)
+    task = task_module.TrialTask(Path(), Results(Path()), requirements_of(Path(), []), None)
     assert task(composed(), Trial(0, {})) == 0.5
     assert most == 2  # the former one, and the one that takes its place
 

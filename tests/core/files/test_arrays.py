@@ -179,7 +179,7 @@ def test_an_array_that_is_there_twice_is_refused(names: tuple[str, str], tmp_pat
 
 
 @ONE_FOLDER
-@given(array=ARRAYS)
+@given(array=ARRAYS.filter(lambda array: array.ndim > 0))  # it has rows
 def test_npy_round_trips_through_a_map(tmp_path: Path, array: Array) -> None:
     path = tmp_path / "file.npy"
     with arrays.atomic_npy(path, array.shape, array.dtype) as writer:
@@ -239,7 +239,7 @@ def test_a_disk_that_fails_while_an_npy_file_is_written(
 
 def test_an_npy_file_is_complete_or_absent(tmp_path: Path) -> None:
     with (
-        pytest.raises(ValueError, match="16 bytes of the array were not written"),
+        pytest.raises(ValueError, match="80 bytes of an array of 96 were written"),
         arrays.atomic_npy(tmp_path / "file", (6, 4), np.float32) as writer,
     ):
         writer.write_rows(0, np.zeros((5, 4), np.float32))

@@ -22,7 +22,7 @@ SPLIT: dict[str, Any] = {
     "test": np.arange(100),
     "divisor": np.array(255.0),
 }
-SPLIT_RULES = contracts.split_rules(200, 100, 784)
+SPLIT_RULES = contracts.split_rules(200, 100, 784, 784)
 PROBABILITIES: dict[str, Any] = {
     "probabilities": np.full((50, 10), 0.1, np.float32),
     "labels": np.arange(50) % 10,

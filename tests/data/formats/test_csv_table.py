@@ -174,7 +174,7 @@ def test_labels_left_out_merged_and_turned(tmp_path: Path) -> None:
         ([*ROWS, ",1,2,3,4"], {}, "expected labels a, b, c, found  in row 6"),
         (ROWS, {"header": True}, "expected a header (reading.header), found a row of numbers"),
         ([NAMES, *ROWS], {"header": False}, "expected no header (reading.header), found one: label,pixel0"),
-        (ROWS, {"label_column": 2}, "reading.label_column=2: expected 0 or -1"),
+        (ROWS, {"label_column": 2}, "reading.label_column=2: expected 0, the first, or -1, the last"),
         (["<!DOCTYPE html>"], {}, "found 1 in row 0: it is an HTML page"),
         ([NAMES], {}, "expected train images, found none"),
         ([], {}, "expected train images, found none"),
