@@ -141,7 +141,7 @@ def test_head_against_the_workspace(history: History, cli: Run) -> None:
     ):
         assert rows["test", name]["first"] == pytest.approx(measured["test"][key], rel=1e-5)
     assert rows["test", "accuracy"]["second"] == 1
-    assert len(found["gained"]) == round(100 * (1 - measured["test"]["accuracy"]))
+    assert len(found["gained"]) == round(100 * (1 - measured["test"]))
     assert {part for part, _ in rows} == {"test", "train", "valid"}
     # Nothing was checked out.
     assert (history.git("status", "--porcelain"), history.git("rev-parse", "HEAD")) == before
