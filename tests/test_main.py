@@ -796,10 +796,10 @@ def test_fetching_parsing_and_showing_follow_params(
     assert asked == ["official", "bundled"] * 2
     ended = cli("show", "--dataset", "tiny")
     assert (ended.code, ended.err) == (0, OFFICIAL.format("--source "))
-    assert ended.out.startswith("a few digits, ")
+    assert ended.out.startswith("a few digits: ")
     ended = cli("show", "--dataset", "tiny", "--source", "bundled")
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out.startswith("a few drawn digits (not MNIST), ")
+    assert ended.out.startswith("a few drawn digits (not MNIST): ")
 
 
 @pytest.mark.parametrize(

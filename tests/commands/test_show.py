@@ -1,4 +1,4 @@
-"""show: counts, pixel statistics and a contact sheet of a data set."""
+"""show: counts, pixel statistics, duplicates, a card and a contact sheet of a data set."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +12,8 @@ from pipeline.report.plots import gallery
 
 Run = Callable[..., Any]
 
+PARTS = ("train", "test")
+NAMES = ("images", "labels")
 SHOW = ("show", "--dataset", "tiny")
 
 
@@ -23,30 +25,78 @@ def sections(text: str) -> list[list[list[str]]]:
     ]
 
 
-@pytest.mark.parametrize("part", ["train", "test"])
-def test_counts_and_statistics_are_those_of_the_arrays(parsed: Layout, cli: Run, part: str) -> None:
-    folder = parsed.parsed("bundled", "tiny") / part
-    images, labels = np.load(folder / "images.npy"), np.load(folder / "labels.npy")
-    ended = cli(*SHOW, "--source", "bundled", "--part", part)
+def test_counts_and_statistics_are_those_of_the_arrays(parsed: Layout, cli: Run) -> None:
+    folder = parsed.parsed("bundled", "tiny")
+    labels = {part: np.load(folder / part / "labels.npy") for part in PARTS}
+    ended = cli(*SHOW, "--source", "bundled")
     assert (ended.code, ended.err) == (0, "")
-    (head,), classes, pixels = sections(ended.out)
-    total = len(labels)
-    assert head == [f"a few drawn digits (not MNIST), {part} part: {total} images of 28 × 28 grey pixels"]
-    counts = np.bincount(labels, minlength=10)
+    (head,), classes, pixels, duplicates = sections(ended.out)
+    assert head == ["a few drawn digits (not MNIST): 200 train and 100 test images of 28 × 28 grey pixels"]
+    assert classes[0] == ["class", "train", "share", "test", "share"]
+    counts = {part: np.bincount(labels[part], minlength=10) for part in PARTS}
     assert classes[1:] == [
-        [str(digit), str(count), f"{100 * count / total:.2f} %"] for digit, count in enumerate(counts)
+        [str(digit)]
+        + [
+            cell
+            for part in PARTS
+            for cell in (str(counts[part][digit]), f"{100 * counts[part][digit] / len(labels[part]):.2f} %")
+        ]
+        for digit in range(10)
     ]
     assert pixels[0] == ["pixels", "lowest", "median", "mean", "highest", "deviation", "of 0", "of 255"]
-    assert pixels[1] == [
-        "grey",
-        str(images.min()),
-        str(int(np.median(images))),
-        f"{images.mean():.2f}",
-        str(images.max()),
-        f"{images.std():.2f}",
-        f"{100 * (images == 0).mean():.2f} %",
-        f"{100 * (images == 255).mean():.2f} %",
+    for part, line in zip(PARTS, pixels[1:], strict=False):
+        images = np.load(folder / part / "images.npy")
+        assert line == [
+            f"{part} grey",
+            str(images.min()),
+            str(int(np.median(images))),
+            f"{images.mean():.2f}",
+            str(images.max()),
+            f"{images.std():.2f}",
+            f"{100 * (images == 0).mean():.2f} %",
+            f"{100 * (images == 255).mean():.2f} %",
+        ]
+        constant = int((images == images[0]).all(axis=(0, 3)).sum())
+        assert [f"{constant} of 784 pixels are the same in every {part} image"] in pixels
+    assert duplicates == [
+        ["duplicates", "copies", "look alike"],
+        ["train images like an earlier one", "0", "1"],
+        ["test images like a train image", "0", "0"],
+        ["test images like an earlier one", "0", "0"],
     ]
+
+
+def test_leakage_and_what_else_is_odd_is_warned_of(parsed: Layout, cli: Run) -> None:
+    folder = parsed.parsed("bundled", "tiny")
+    arrays = {(part, name): np.load(folder / part / f"{name}.npy") for part in PARTS for name in NAMES}
+    images, labels = arrays["test", "images"], arrays["test", "labels"]
+    train = arrays["train", "images"]
+    labels[labels == 9] = 8
+    images[20:23], labels[20:23] = train[40:43], arrays["train", "labels"][40:43]
+    labels[21] = (labels[21] + 1) % 8
+    images[30] = np.where(train[50] > 0, train[50] - train[50] // 16, 0)
+    train[60] = 17
+    for (part, name), array in arrays.items():
+        np.save(folder / part / f"{name}.npy", array)
+    lines = cli(*SHOW, "--source", "bundled", "--card", "card.png").out.splitlines()
+    original, copy = arrays["train", "labels"][41], labels[21]
+    assert [line for line in lines if line.startswith("warning: ")] == [
+        "warning: train images of a single colour: 1, the first is image 60",
+        "warning: no test image is of class 9",
+        (f"warning: copies with another label: 1; train image 41 is {original}, test image 21 {copy}"),
+        (
+            "warning: leakage: 3 of 100 test images (3.00 %) are train images, too; the test accuracy"
+            " is partly memory"
+        ),
+        (
+            "warning: possible leakage: 1 of 100 test images (1.00 %) look like a train image, 1 of them of"
+            f" class {labels[30]}; --card shows whether they are copies or plain shapes"
+        ),
+    ]
+    assert lines[-1] == "card.png: the data card"
+    with Image.open(parsed.root / "card.png") as picture:
+        assert picture.format == "PNG"
+        assert picture.width == 1200
 
 
 def test_colour_images_have_statistics_by_channel(parsed: Layout, cli: Run) -> None:
@@ -54,12 +104,15 @@ def test_colour_images_have_statistics_by_channel(parsed: Layout, cli: Run) -> N
     (parsed.conf / "dataset" / "tiny.yaml").write_text(definition.replace("[28, 28, 1]", "[4, 2, 3]"))
     images = np.random.default_rng(0).integers(0, 200, (200, 4, 2, 3)).astype(np.uint8)
     images[..., 1] //= 2
-    np.save(parsed.parsed("bundled", "tiny") / "train" / "images.npy", images)
+    folder = parsed.parsed("bundled", "tiny")
+    np.save(folder / "train" / "images.npy", images)
+    np.save(folder / "test" / "images.npy", images[:100])
     ended = cli(*SHOW, "--source", "bundled", "--picture", "out.png")
     assert (ended.code, ended.err) == (0, "")
     lines = sections(ended.out)[2]
-    assert [line[0] for line in lines[1:]] == ["red", "green", "blue"]
-    for channel, line in enumerate(lines[1:]):
+    bands = ["red", "green", "blue"]
+    assert [line[0] for line in lines[1:]] == [f"{part} {band}" for part in PARTS for band in bands]
+    for channel, line in enumerate(lines[1:4]):
         values = images[..., channel]
         median = int(np.sort(values, axis=None)[values.size // 2 - 1])
         assert line[1:6] == [
@@ -108,15 +161,8 @@ def test_the_chosen_images_are_listed_and_drawn(
 
 
 def test_the_source_is_chosen_and_named(parsed: Layout, cli: Run) -> None:
-    assert cli(*SHOW, "--source", "official").out.startswith("a few digits, train part: 200 images")
+    assert cli(*SHOW, "--source", "official").out.startswith("a few digits: 200 train and 100 test")
     del parsed
-
-
-def test_a_class_without_images_is_shown(parsed: Layout, cli: Run) -> None:
-    folder = parsed.parsed("bundled", "tiny") / "test"
-    labels = np.load(folder / "labels.npy")
-    np.save(folder / "labels.npy", np.where(labels == 9, 8, labels).astype(np.uint8))
-    assert sections(cli(*SHOW, "--part", "test").out)[1][-1] == ["9", "0", "0.00 %"]
 
 
 @pytest.mark.parametrize(
@@ -132,6 +178,7 @@ def test_a_class_without_images_is_shown(parsed: Layout, cli: Run) -> None:
         ((*SHOW, "--index", "1", "2", "--count", "3"), 2, "--count goes with a single --index, or with none"),
         ((*SHOW, "--index", *["1"] * 401), 2, "401 images are too many to look at: at most 400"),
         ((*SHOW, "--picture", "out.pdf"), 2, "--picture out.pdf: the picture is written as PNG"),
+        ((*SHOW, "--card", "out.pdf"), 2, "--card out.pdf: the picture is written as PNG"),
         (("show", "--dataset", "nope"), 2, "dataset=nope: unknown; one of "),
         (("show", "--dataset", "../tiny"), 2, "dataset=../tiny: unknown; one of "),
         (("show", "--dataset", "kmnist"), 2, "source=bundled: kmnist has no such source"),

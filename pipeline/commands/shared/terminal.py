@@ -62,8 +62,8 @@ def columns() -> int:
     return shutil.get_terminal_size().columns
 
 
-def check_picture(path: Path | None, inputs: Sequence[Path] = ()) -> None:
-    """See that `--picture` names a PNG file, and none of the files that are read.
+def check_picture(path: Path | None, inputs: Sequence[Path] = (), option: str = "--picture") -> None:
+    """See that `--picture`, or another option, names a PNG file, and none of the files that are read.
 
     Raises:
         UsageError: it does not.
@@ -71,9 +71,9 @@ def check_picture(path: Path | None, inputs: Sequence[Path] = ()) -> None:
     if path is None:
         return
     if path.suffix.lower() != ".png":
-        raise UsageError(f"--picture {path}: the picture is written as PNG; give a name that ends in .png")
+        raise UsageError(f"{option} {path}: the picture is written as PNG; give a name that ends in .png")
     if path.resolve() in {other.resolve() for other in inputs}:
-        raise UsageError(f"--picture {path}: that is one of the files to read; give another name")
+        raise UsageError(f"{option} {path}: that is one of the files to read; give another name")
 
 
 def table(rows: Sequence[Sequence[str]], *, left: Sequence[int] = (0,)) -> list[str]:
