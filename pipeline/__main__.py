@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pipeline.core.paths import Layout
 
 # Stages of a data set. Every other one is of an experiment, or a command of its own name has its arguments.
-_DATASET_STAGES: Final = {"fetch", "parse"}
+_DATASET_STAGES: Final = {"describe", "fetch", "parse"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -213,7 +213,7 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
         elif name in _DATASET_STAGES:
             command.epilog = f"Example: pipeline {name} mnist --source official"
             command.add_argument("name", metavar="dataset", help="a name from conf/dataset/")
-            command.add_argument("--source", help="bundled or official (default: as in params.yaml)")
+            command.add_argument("--source", help="bundled, official or local (default: as in params.yaml)")
             command.add_argument(
                 "overrides",
                 nargs="*",

@@ -204,7 +204,7 @@ def test_dvc_waits_for_the_code_that_a_stage_imports_and_for_no_other_folder(sta
 @pytest.mark.parametrize("stage", [stage for stage in STAGES if stage not in DATA_STAGES])
 def test_dvc_watches_only_parameters_that_a_configuration_has(stage: str) -> None:
     config = OmegaConf.create(to_yaml(compose(CONF, ["experiment=mnist_two_layer"])))
-    for entry in DEFINITIONS[stage]["params"]:
+    for entry in DEFINITIONS[stage].get("params", ()):
         if isinstance(entry, dict):
             (keys,) = entry.values()
             for key in keys:

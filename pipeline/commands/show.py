@@ -27,7 +27,7 @@ _BANDS = {1: ("grey",), 3: ("red", "green", "blue")}
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("--dataset", required=True, metavar="NAME", help="a name from conf/dataset/")
-    parser.add_argument("--source", help="bundled or official (default: as in params.yaml)")
+    parser.add_argument("--source", help="bundled, official or local (default: as in params.yaml)")
     parser.add_argument(
         "--card", type=Path, metavar="FILE.png", help="draw the classes, the pixels and the duplicates"
     )
@@ -82,7 +82,11 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
     source = options.source or read_source(layout)
     dataset.source(source)
     data = Data(layout, dataset, source)
-    parts = {name: data.images(name) for name in PARTS}
+    parts = {name: data.images(name) for name in PARTS if name == "train" or dataset.source(source).has_test}
+    if options.part not in parts:
+        raise UsageError(
+            f"--part {options.part}: {data.title} has no test set; the split takes one from train"
+        )
     part = parts[options.part]
     chosen = _choose_images(options.index, options.count, len(part), f"{options.part} part of {data.title}")
     if options.source is None:

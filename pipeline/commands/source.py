@@ -1,8 +1,9 @@
-"""source: select bundled or official data in params.yaml, leaving the rest of the file unchanged."""
+"""source: select bundled, official or local data in params.yaml, leaving the rest of the file unchanged."""
 
 import argparse
 import re
 
+from pipeline.config.schema import SOURCES
 from pipeline.core.errors import ConfigError
 from pipeline.core.paths import Layout
 from pipeline.core.progress import say
@@ -15,7 +16,7 @@ EXAMPLE = "source official"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("name", choices=("bundled", "official"))
+    parser.add_argument("name", choices=SOURCES)
 
 
 def run(layout: Layout, options: argparse.Namespace) -> None:

@@ -32,8 +32,8 @@ from pipeline.config.space import Search
 from pipeline.core.errors import ConfigError
 from pipeline.core.registry import did_you_mean
 
-SOURCES: Final = ("bundled", "official")
-_ORIGINS: Final = ("mirrors", "drawing", "packaged")
+SOURCES: Final = ("bundled", "official", "local")
+_ORIGINS: Final = ("mirrors", "drawing", "packaged", "local")
 _MONITORS: Final = ("valid_accuracy", "valid_loss")
 
 _FLOAT32_RANGE: Final = (2.0**-126, (2 - 2.0**-23) * 2.0**127)
@@ -119,6 +119,7 @@ class Source:
         mirrors: URLs, healthiest first; one that ends in / is a folder, any other is the file itself.
         drawing: for a stand-in, a key of `pipeline.data.standins.DRAWINGS`.
         packaged: whether the files come with this package, from pipeline/data/packaged.
+        local: whether the files are the user's own, at the place that conf/local.yaml names.
         reading: how the files are read, where that is not as usual.
     """
 
@@ -130,6 +131,7 @@ class Source:
     mirrors: list[str] = field(default_factory=list)
     drawing: str | None = None
     packaged: bool | None = None
+    local: bool | None = None
     reading: Reading | None = None
 
     def __post_init__(self) -> None:
@@ -181,7 +183,7 @@ class Dataset:
         image_shape: height, width, channels.
         licence: under which the official files may be used.
         citation: how to cite them.
-        sources: ``official`` and, where there is a stand-in, ``bundled``.
+        sources: ``official``, where there is a stand-in ``bundled``, and ``local`` for files of one's own.
     """
 
     name: PlainName

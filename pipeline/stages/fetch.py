@@ -1,4 +1,4 @@
-"""fetch: bring the files of a data set into data/raw/SOURCE/DATASET, by download or by drawing.
+"""fetch: bring the files of a data set into data/raw/SOURCE/DATASET: downloaded, drawn or copied.
 
 DVC leaves the folder as it is when it runs this stage again (`persist: true` in dvc.yaml), so that an edit of
 the code costs no download: files whose size and checksum are right stay. What else is in the folder goes, for
@@ -34,12 +34,14 @@ def run(context: DatasetContext) -> None:
 
     Raises:
         FetchError: no mirror delivered a file.
-        ConfigError: there is no such drawing.
-        FormatError: a drawn file does not have the checksum that conf/dataset gives.
+        ConfigError: there is no such drawing, or conf/local.yaml does not say where the files are.
+        FormatError: a drawn or copied file does not have the checksum that conf/dataset gives.
     """
     dataset, source = context.dataset, context.dataset.source(context.source)
     if source.packaged:
         _unpack(source, context.raw)
+    elif source.local:
+        _copy(source, dataset.name, context)
     elif source.drawing is None:
         _download(source, dataset, context.raw, context.layout.parts(context.source, dataset.name))
     else:
@@ -95,6 +97,20 @@ def _unpack(source: Source, folder: Path) -> None:
     _check(source, folder, "found", "has the package been changed?")
 
 
+def _copy(source: Source, name: str, context: DatasetContext) -> None:
+    """Copy files of the user's own, and pack folders."""
+    from pipeline.data import local
+
+    place = local.find_place(context.layout.root, name)
+    for file in source.all_files:
+        target = context.raw / file.name
+        if not (target.is_file() and local.checksum(target) == file.checksum[1]):
+            origin = local.find_origin(place, file.name)
+            local.copy(origin, target)
+            say(f"{file.name}: {'packed' if origin.is_dir() else 'copied'} from {origin}")
+    _check(source, context.raw, "found", f"have the files changed? pipeline describe {name}")
+
+
 def _check(source: Source, folder: Path, made: str, doubt: str) -> None:
     """See that files have the sizes and checksums that their definition gives."""
     for file in source.all_files:
@@ -104,8 +120,8 @@ def _check(source: Source, folder: Path, made: str, doubt: str) -> None:
             found = path.stat().st_size, hashlib.file_digest(stream, algorithm).hexdigest()
         if found[0] != (file.bytes or found[0]) or found[1] != digest:
             raise FormatError(
-                f"{path}: {made} with {found[0]} bytes and {algorithm} {found[1]}, expected {file.bytes} and"
-                f" {digest} (conf/dataset); {doubt}"
+                f"{path}: {made} with {found[0]} bytes and {algorithm} {found[1]}, expected"
+                f" {file.bytes or found[0]} and {digest} (conf/dataset); {doubt}"
             )
 
 

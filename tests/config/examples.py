@@ -64,6 +64,7 @@ def _plain_config() -> dict[str, Any]:
         "train_count": 20,
         "test_count": 10,
         "packaged": None,
+        "local": None,
         "reading": reading,
     }
     return {

@@ -36,7 +36,7 @@ def test_the_example_has_every_key_of_the_schema() -> None:
             ["", "a/b", "../x", ".x", "-x", "a b", "é", "v1.2", "x; touch y", "$x", "-h"],
             "letters, digits, dashes and underscores, a letter or digit first",
         ),
-        ("source", ["", "Official", "mnist"], "one of bundled, official"),
+        ("source", ["", "Official", "mnist"], "one of bundled, official, local"),
         ("seed", [-1, 2**32, 10**30], "0 <= seed < 2**32"),
         (
             "dataset.image_shape",
@@ -64,8 +64,12 @@ def test_the_example_has_every_key_of_the_schema() -> None:
         ),
         ("dataset.sources.bundled.files.images.md5", ["0" * 31, "0" * 64], "32 lower-case hex digits"),
         ("dataset.sources.bundled.files", [{}], "at least one file"),
-        ("dataset.sources.bundled.mirrors", [["https://a/"]], "exactly one of mirrors, drawing, packaged"),
-        ("dataset.sources.official.mirrors", [[]], "exactly one of mirrors, drawing, packaged"),
+        (
+            "dataset.sources.bundled.mirrors",
+            [["https://a/"]],
+            "exactly one of mirrors, drawing, packaged, local",
+        ),
+        ("dataset.sources.official.mirrors", [[]], "exactly one of mirrors, drawing, packaged, local"),
         (
             "dataset.sources.official.files.images.name",
             ["", ".", "..", "a/b", "../a", "/a", "a\\b"],

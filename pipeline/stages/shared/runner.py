@@ -67,10 +67,13 @@ _EXPERIMENT: Final = Kind(lambda layout, options: layout.results(options.name).c
 _DATASET: Final = Kind(
     lambda layout, options: layout.conf / "dataset" / f"{options.name}.yaml", _read_dataset
 )
+# It writes the data set's definition.
+_PLACES: Final = Kind(lambda layout, _: layout.conf / "local.yaml", _read_dataset)
 _SELECTION: Final = Kind(
     lambda layout, _: layout.params, lambda layout, options: Context(layout, options.name)
 )
 _KINDS: Final[Mapping[str, Kind]] = {
+    "describe": _PLACES,
     "fetch": _DATASET,
     "parse": _DATASET,
     "compose": _SELECTION,
