@@ -1,0 +1,185 @@
+"""Pictures in a folder for each class: which folders, classes and size; in a folder or an archive."""
+
+import contextlib
+import re
+import tarfile
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Final, TypeAlias, cast
+
+from PIL import Image
+
+from pipeline.core.descriptions import shorten
+from pipeline.core.errors import FormatError
+from pipeline.core.files.images import Part
+from pipeline.data.formats import zips
+
+EXPECTED: Final = (
+    "idx files, an .npz, a .csv, a CIFAR archive, or pictures in a folder for each class"
+    " (CLASS/*.png, or train/CLASS/*.png and test/CLASS/*.png)"
+)
+PICTURES: Final = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+TEST: Final = re.compile(r"(^|[^a-z])(test(ing)?|t10k|val(id(ation)?)?)([^a-z]|$)", re.IGNORECASE)
+TRAIN: Final = re.compile(r"(^|[^a-z])train(ing)?([^a-z]|$)", re.IGNORECASE)
+MOST_CLASSES: Final = 256
+_MOST_OPENED: Final = 500  # pictures whose sizes are looked at
+_LONGEST_SIDE: Final = 64  # pixels; larger pictures are made smaller
+_SMALL: Final = 32
+_Opener: TypeAlias = Callable[[str], contextlib.AbstractContextManager[BinaryIO]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A data set as it was found.
+
+    Attributes:
+        format: a key of `pipeline.data.datasets.FORMATS`.
+        files: role -> the file, or the folder that is to be packed.
+        image_shape: height, width, channels.
+        classes: their names, in the order of the labels; empty where the format itself says which.
+        reading: what differs from the format's usual way, as `Reading` has it.
+        has_test: whether there is a test set.
+        notes: what else is worth telling, a line each.
+    """
+
+    format: str
+    files: Mapping[str, Path]
+    image_shape: tuple[int, int, int]
+    classes: list[str]
+    reading: dict[str, Any] = field(default_factory=dict)
+    has_test: bool = True
+    notes: list[str] = field(default_factory=list)
+
+
+def describe_pictures(
+    path: Path, names: Sequence[str], open_one: _Opener, shape: tuple[int, int, int] | None
+) -> Found:
+    """Pictures in a folder for each class.
+
+    Args:
+        path: the folder or archive.
+        names: of all the files in it, from there on.
+        open_one: opens one of them.
+        shape: of an image: height, width, channels; None for what most pictures have.
+
+    Raises:
+        FormatError: there are none, they are not in a folder for each class, or one is none.
+    """
+    pictures = [name for name in names if Path(name).suffix.lower() in PICTURES]
+    if not pictures:
+        raise FormatError(f"{path}: expected {EXPECTED}; found {shorten(', '.join(names)) or 'nothing'}")
+    folders = _class_folders(path, pictures)
+    notes = []
+    others = len(names) - len(pictures)
+    if others:
+        notes.append(f"files that are no pictures, left aside: {others:,}")
+    counts = {
+        part: Counter(name.removeprefix(prefix).split("/")[0] for name in pictures if name.startswith(prefix))
+        for part, prefix in folders.items()
+    }
+    classes = sorted(counts["train"])
+    if not 2 <= len(classes) <= MOST_CLASSES:
+        raise FormatError(
+            f"{path}: expected 2 to {MOST_CLASSES} folders of pictures, one for each class, found"
+            f" {len(classes):,}: {shorten(', '.join(classes))}"
+        )
+    unknown = sorted(set(counts.get("test", ())) - set(classes))
+    if unknown:
+        raise FormatError(
+            f"{path}: the test set has classes that the training set has not: {shorten(', '.join(unknown))}"
+        )
+    if shape is None:
+        shape = _common_shape(path, pictures, open_one, notes)
+    inside = {part: prefix.rstrip("/") for part, prefix in folders.items()}
+    has_test = "test" in folders
+    if inside == {"train": ""}:
+        return Found("folder", {"train": path}, shape, classes, {}, has_test=False, notes=notes)
+    how = {} if inside == {"train": "train", "test": "test"} else {"members": inside}
+    return Found("folder", {"archive": path}, shape, classes, how, has_test, notes)
+
+
+def _class_folders(path: Path, pictures: Sequence[str]) -> dict[Part, str]:
+    """What the names of each part's pictures begin with, before the name of their class."""
+    folders: dict[Part, str] = {}
+    for name in pictures:
+        steps = name.split("/")
+        for place, step in enumerate(steps[:-2]):
+            part: Part | None = "train" if TRAIN.fullmatch(step) else "test" if TEST.fullmatch(step) else None
+            if part:
+                prefix = "/".join(steps[: place + 1]) + "/"
+                if folders.setdefault(part, prefix) != prefix and not step.lower().startswith("val"):
+                    raise FormatError(
+                        f"{path}: expected one folder for the {part} set, found {folders[part]} and {prefix}"
+                    )
+                break
+    if "train" in folders:
+        return folders
+    parents = {name.rpartition("/")[0] for name in pictures}
+    if "" in parents:
+        alone = next(name for name in pictures if "/" not in name)
+        raise FormatError(f"{path}: expected a folder for each class, found the picture {alone} in none")
+    prefixes = {parent.rpartition("/")[0] for parent in parents}
+    if len(prefixes) > 1:
+        raise FormatError(
+            f"{path}: expected pictures in a folder for each class, side by side, found"
+            f" {shorten(', '.join(sorted(parents)))}"
+        )
+    prefix = prefixes.pop()
+    return {"train": f"{prefix}/" if prefix else ""}
+
+
+def _common_shape(
+    path: Path, pictures: Sequence[str], open_one: _Opener, notes: list[str]
+) -> tuple[int, int, int]:
+    """The size that most pictures have, made smaller where it is large, and one channel if all are grey."""
+    sizes: Counter[tuple[int, int]] = Counter()
+    colour = False
+    for name in pictures[:: -(-len(pictures) // _MOST_OPENED)]:
+        with open_one(name) as file:
+            look = _look(file)
+        if look is None:
+            raise FormatError(
+                f"{path}: {shorten(name)}: not a picture that can be read; remove or replace it"
+            )
+        sizes[look[:2]] += 1
+        colour |= look[2]
+    (height, width), _ = sizes.most_common(1)[0]
+    if len(sizes) > 1:
+        low, high = min(sizes), max(sizes)
+        notes.append(
+            f"pictures of {len(sizes):,} sizes, from {low[0]} × {low[1]} to {high[0]} × {high[1]}: all are"
+            " resized to one"
+        )
+    if max(height, width) > _LONGEST_SIDE:
+        factor = _SMALL / max(height, width)
+        notes.append(f"most pictures are {height} × {width}: made smaller (--shape for another size)")
+        height, width = max(1, round(height * factor)), max(1, round(width * factor))
+    return height, width, 3 if colour else 1
+
+
+def _look(file: BinaryIO) -> tuple[int, int, bool] | None:
+    """Height, width and whether it has colours, as a picture's header says; None if it is no picture."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(file) as picture:
+                return picture.height, picture.width, picture.mode not in {"1", "L", "LA", "I", "I;16", "F"}
+    except (OSError, ValueError, SyntaxError, Warning, Image.DecompressionBombError):
+        return None
+
+
+@contextlib.contextmanager
+def zip_member(path: Path, name: str) -> Iterator[BinaryIO]:
+    """A member of a zip archive, open for reading."""
+    with zips.open_archive(path) as archive, archive.open(name) as file:
+        yield cast("BinaryIO", file)
+
+
+@contextlib.contextmanager
+def tar_member(path: Path, name: str) -> Iterator[BinaryIO]:
+    """A member of a tar archive, open for reading."""
+    with tarfile.open(path) as archive:
+        yield cast("BinaryIO", archive.extractfile(name))
