@@ -24,6 +24,7 @@ def test_the_example_has_every_key_of_the_schema() -> None:
             "training.epochs",  # instead of steps
             "dataset.sources.bundled.drawing",  # instead of mirrors
             "dataset.sources.bundled.packaged",
+            "dataset.sources.bundled.local",
             "split.test_fraction",  # the data set has a test set
         }, key
 
