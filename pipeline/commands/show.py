@@ -226,6 +226,11 @@ def _warnings(card: "Card", labels: Mapping["Part", "NDArray[Any]"], classes: Se
                 f"copies with another label: {int(different.sum()):,}; {earlier} image {one}"
                 f" is {classes[labels[earlier][one]]}, {later} image {other} {classes[labels[later][other]]}"
             )
+        if "test" not in card.parts and len(repeats.copies):
+            told.append(
+                f"leakage: {len(repeats.copies):,} train images are copies of others, and the split, which"
+                " takes the test part from them, may divide these"
+            )
         if earlier != later:
             told += _leakage(repeats, labels[later], classes)
     return [f"warning: {line}" for line in told]

@@ -99,6 +99,24 @@ def test_leakage_and_what_else_is_odd_is_warned_of(parsed: Layout, cli: Run) -> 
         assert picture.width == 1200
 
 
+def test_without_a_test_set_copies_may_be_divided_by_the_split(parsed: Layout, cli: Run) -> None:
+    definition = (parsed.conf / "dataset" / "tiny.yaml").read_text()
+    (parsed.conf / "dataset" / "tiny.yaml").write_text(definition.replace("test_count: 100", "test_count: 0"))
+    folder = parsed.parsed("bundled", "tiny")
+    for name in NAMES:
+        np.save(folder / "test" / f"{name}.npy", np.load(folder / "test" / f"{name}.npy")[:0])
+        array = np.load(folder / "train" / f"{name}.npy")
+        array[3] = array[2]
+        np.save(folder / "train" / f"{name}.npy", array)
+    ended = cli(*SHOW, "--source", "bundled", "--card", "card.png")
+    assert (ended.code, ended.err) == (0, "")
+    assert "a few drawn digits (not MNIST): 200 train images of 28 × 28 grey pixels" in ended.out
+    assert "warning: leakage: 1 train images are copies of others, and the split" in ended.out
+    ended = cli(*SHOW, "--part", "test")
+    assert (ended.code, ended.out) == (2, "")
+    assert "--part test: a few drawn digits (not MNIST) has no test set; the split takes one" in ended.err
+
+
 def test_colour_images_have_statistics_by_channel(parsed: Layout, cli: Run) -> None:
     definition = (parsed.conf / "dataset" / "tiny.yaml").read_text()
     (parsed.conf / "dataset" / "tiny.yaml").write_text(definition.replace("[28, 28, 1]", "[4, 2, 3]"))
