@@ -1,4 +1,4 @@
-"""NumPy's .npz as Keras, MedMNIST and Kuzushiji-49 lay it out; hostile ones."""
+"""NumPy's .npz as Keras and MedMNIST lay it out, or an array in each; hostile ones."""
 
 import io
 import tracemalloc
@@ -80,7 +80,7 @@ def test_arrays_of_any_names_and_several_for_a_part(tmp_path: Path) -> None:
 
 
 def test_an_array_for_each_role_in_a_file_of_its_own(tmp_path: Path) -> None:
-    # As Kuzushiji-49: an array called arr_0 in each.
+    # An array called arr_0 in each.
     files = {}
     for role, array in (("train_images", IMAGES), ("train_labels", LABELS)):
         files[role] = tmp_path / f"{role}.npz"
