@@ -284,6 +284,7 @@ ALLOWED = {
     ("pipeline/core/files/arrays.py", "archive.open"): "into the file of an atomic write",
     ("pipeline/stages/train/resume.py", "self.path.open"): "a log, every line of which has its checksum",
     ("pipeline/data/formats/zips.py", "zipfile.ZipFile"): "reads",
+    ("pipeline/data/local.py", "tarfile.open"): "into the file of an atomic write",
     (
         "pipeline/data/download/part.py",
         "path.open",

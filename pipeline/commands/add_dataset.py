@@ -220,11 +220,11 @@ def _known_classes(layout: Layout, form: str) -> list[str]:
 def _check(text: str, name: str) -> "Dataset":
     """The definition as the stages read it."""
     from pipeline.config.compose import read_dataset
+    from pipeline.core.files.atomic import write_text
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "dataset" / f"{name}.yaml"
-        path.parent.mkdir()
-        path.write_text(text, encoding="utf-8")
+        write_text(path, text)
         return read_dataset(Path(folder), name)
 
 
