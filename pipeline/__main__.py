@@ -211,7 +211,8 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
             module.add_arguments(command)
             command.set_defaults(action=module.run, needs_checkout=getattr(module, "NEEDS_CHECKOUT", True))
         elif name in _DATASET_STAGES:
-            command.epilog = f"Example: pipeline {name} mnist --source official"
+            example = "leaves --source local" if name == "describe" else "mnist --source official"
+            command.epilog = f"Example: pipeline {name} {example}"
             command.add_argument("name", metavar="dataset", help="a name from conf/dataset/")
             command.add_argument("--source", help="bundled, official or local (default: as in params.yaml)")
             command.add_argument(

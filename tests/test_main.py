@@ -116,9 +116,9 @@ def test_the_example_of_a_command_can_be_meant(
     if command in {"fetch", "source", "worker"}:
         return
     ended = cli(*example[1].split())
-    assert ended.code != 2 or re.search("lists no such experiment|experiment=.*: unknown", ended.err), (
-        ended.err
-    )
+    assert ended.code != 2 or re.search(
+        "lists no such experiment|(experiment|dataset)=.*: unknown", ended.err
+    ), ended.err
 
 
 @pytest.mark.usefixtures("composed")
