@@ -104,6 +104,7 @@ def test_files_become_a_definition_and_arrays(checkout: Layout, cli: Run, form: 
     assert lines[1] == "  train: 60 images, 20 to 20 of each of 3 classes"
     assert lines[2] == "  test: 30 images, 10 to 10 of each of 3 classes"
     assert lines[3] == f"  classes: {', '.join(CLASSES[form])}"
+    assert ("  arrays left aside: val_images" in lines) == (form == "npz")
     assert "  pipeline train dataset=mine source=local optimizer=adam training.epochs=50" in lines
     dataset = read_dataset(checkout.conf, "mine")
     assert dataset.format == form
@@ -392,6 +393,13 @@ def test_pictures_in_an_archive_are_found(checkout: Layout, cli: Run) -> None:
             zipped.write(path, path.relative_to(folder).as_posix())
     from pipeline.commands.shared.discovery import discover
 
+    write_pictures(folder, ["x/val/b/1.png"])
+    found = discover(folder)
+    assert found.reading == {"members": {"train": "x/train", "test": "x/val"}}
+    write_pictures(folder, ["x/test/b/1.png"])
+    assert discover(folder).reading == {"members": {"train": "x/train", "test": "x/test"}}
+    shutil.rmtree(folder / "x" / "val")
+    shutil.rmtree(folder / "x" / "test")
     for place in (folder, archive):
         found = discover(place)
         assert (found.format, found.classes, found.has_test) == ("folder", ["a", "b"], False)

@@ -182,6 +182,7 @@ def _idx(files: Mapping[str, Path]) -> Found:
 
 def _npz(files: Mapping[str, Path]) -> Found:
     members: dict[str, str] = {}
+    names: list[str] = []
     if "archive" in files:
         with zips.open_archive(files["archive"]) as archive:
             names = [entry.filename.removesuffix(".npy") for entry in archive.infolist()]
@@ -200,7 +201,10 @@ def _npz(files: Mapping[str, Path]) -> Found:
     with npz.open_array(path, members.get("train_images")) as rows:
         shape = _image_shape(rows.place, rows.shape)
     usual = members == npz.MEMBERS or not members
-    return _with_labels("npz", files, shape, {} if usual else {"members": members})
+    found = _with_labels("npz", files, shape, {} if usual else {"members": members})
+    if left := [name for name in names if name not in members.values()]:
+        found.notes.append(f"arrays left aside: {shorten(', '.join(left))}")
+    return found
 
 
 def _image_shape(place: Path, shape: Sequence[int]) -> tuple[int, int, int]:

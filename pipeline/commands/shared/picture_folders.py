@@ -104,7 +104,7 @@ def describe_pictures(
 def _class_folders(path: Path, pictures: Sequence[str]) -> dict[Part, str]:
     """What the names of each part's pictures begin with, before the name of their class."""
     folders: dict[Part, str] = {}
-    for name in pictures:
+    for name in sorted(pictures):  # test before val
         steps = name.split("/")
         for place, step in enumerate(steps[:-2]):
             part: Part | None = "train" if TRAIN.fullmatch(step) else "test" if TEST.fullmatch(step) else None
