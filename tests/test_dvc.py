@@ -258,7 +258,7 @@ def test_pipeline_diff_tells_what_an_edit_did(checkout: Checkout) -> None:
     assert tiny["configuration"] == [{"key": "optimizer.learning_rate", "first": 0.1, "second": 3.0}]
     for side, revision in (("first", "HEAD"), ("second", "workspace")):
         shown = json.loads(checkout.dvc("metrics", "diff", "--all", "--json"))["outputs/tiny/metrics.json"]
-        accuracy = shown["test.accuracy"]["old" if revision == "HEAD" else "new"]
+        accuracy = shown["test"]["old" if revision == "HEAD" else "new"]
         assert tiny["metrics"][0][side] == accuracy
     # With the cache gone the commit's outputs come from a remote, and without that they are missed.
     checkout.git("commit", "--quiet", "--all", "--message", "another rate")
@@ -329,12 +329,13 @@ def test_an_edit_that_leaves_the_files_alone_fetches_nothing(checkout: Checkout,
     checkout.edit(DEFINITION, "title: a few drawn digits", "title: some drawn digits")
     assert checkout.repro("parse@tiny") == set()
     checkout.edit(DEFINITION, "title: a few digits", "title: some digits")
-    assert checkout.repro("parse@tiny") == {"fetch@tiny"}
+    both = {"fetch@tiny", "parse@tiny"}
+    assert checkout.repro("parse@tiny") == both
     comment(checkout, *(f"pipeline/{name}" for name in CODE_OF_FETCH))
     assert "fetch@tiny" in checkout.repro("parse@tiny")
     # Where the files would come from does not matter while they are here.
     checkout.edit(DEFINITION, "https://mirror.invalid/", "https://other.invalid/")
-    assert checkout.repro("parse@tiny") == {"fetch@tiny"}
+    assert checkout.repro("parse@tiny") == both
     assert checkout.repro("--force", "--single-item", "fetch@tiny") == {"fetch@tiny"}
     assert files() == before
     assert mirror.asked == []
@@ -686,7 +687,7 @@ def test_without_git(checkout: Checkout) -> None:
     shutil.rmtree(checkout.root / ".git")
     checkout.dvc("config", "--local", "core.no_scm", "true")
     assert checkout.repro("evaluate@tiny") == set()
-    assert "test.accuracy" in checkout.dvc("metrics", "show")
+    assert "test" in checkout.dvc("metrics", "show").splitlines()[0].split()
 
 
 @pytest.mark.slow
