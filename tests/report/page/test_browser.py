@@ -110,10 +110,12 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def folder(tiny: Any, configs: dict[str, Config], tmp_path_factory: pytest.TempPathFactory) -> Layout:  # noqa: ANN401  (of conftest.py)
-    """Trained networks, one for each activation, which take the preprocessors in turn."""
+    """Trained networks, one for each activation, which take the preprocessors of the page in turn."""
     layout = Layout(tmp_path_factory.mktemp("networks"))
     shutil.copytree(tiny.parsed, layout.parsed("bundled", "tiny"))
-    for index, (activation, preprocess) in enumerate(zip(ACTIVATIONS, itertools.cycle(PREPROCESSORS))):
+    # Weights cannot do what contrast normalization does, with which pca and zca begin.
+    foldable = [name for name in PREPROCESSORS if name not in {"contrast", "pca", "zca"}]
+    for index, (activation, preprocess) in enumerate(zip(ACTIVATIONS, itertools.cycle(foldable))):
         changes = {
             "name": activation,
             "model.activation": activation,
