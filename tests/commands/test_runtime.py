@@ -1,0 +1,36 @@
+"""The tiers measured beside each other."""
+
+import subprocess
+import sys
+
+import pytest
+
+from pipeline.commands import runtime
+from pipeline.core.runtime import TIERS
+from tests.conftest import Run
+
+
+def test_every_tier_that_runs_here_is_measured(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "_SECONDS", 0.001)
+    ended = cli("runtime")
+    assert (ended.code, ended.err) == (0, "")
+    lines = ended.out.splitlines()
+    assert lines[0].split()[:2] == ["tier", "784-100-10,"]
+    assert {line.split()[0].rstrip(":") for line in lines[1 : 1 + len(TIERS)]} == set(TIERS)
+    assert lines[1].split()[-1] == "1.00"  # beside itself
+
+
+def test_a_tier_whose_process_ends_is_left_out_and_told(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    start = runtime._start
+
+    def start_all_but_one(tier: str) -> "subprocess.Popen[str]":
+        if tier != "avx512":
+            return start(tier)
+        return subprocess.Popen(
+            [sys.executable, "-c", ""], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    monkeypatch.setattr(runtime, "_start", start_all_but_one)
+    ended = cli("runtime")
+    assert ended.code == 0
+    assert "avx512: does not run here; PIPELINE_RUNTIME=avx512 pipeline results says why" in ended.out
