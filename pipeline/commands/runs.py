@@ -46,11 +46,12 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
             f"no runs in {layout.root / 'runs'}: `pipeline train experiment=NAME KEY=VALUE …` makes one there"
         )
         return
-    rows = [["run", "valid", "test", "differs from its experiment in"]]
+    rows = [["run", "data", "valid", "test", "differs from its experiment in"]]
     for each in found:
         told = " ".join(f"{key}={value}" for key, value in each["differences"].items())
-        rows.append([each["run"], *accuracy_cells(each["figures"]), told or "nothing"])
-    for line in table(rows, left=(0, 3)):
+        data = f"{each['source']} {each['dataset']}"
+        rows.append([each["run"], data, *accuracy_cells(each["figures"]), told or "nothing"])
+    for line in table(rows, left=(0, 1, 4)):
         write(line)
 
 
@@ -69,6 +70,8 @@ def _read(layout: Layout) -> Iterator[dict[str, Any]]:
         yield {
             "run": path.parent.relative_to(home).as_posix(),
             "experiment": config.name,
+            "dataset": config.dataset.name,
+            "source": config.source,
             "overrides": overrides,
             "differences": _differences(bases[base], _values(config), overrides),
             "figures": read_figures(path.parent),

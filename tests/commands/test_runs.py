@@ -47,10 +47,10 @@ def test_each_run_with_what_differs_and_its_accuracies(add: Callable[..., Path],
     ended = cli("runs")
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.splitlines() == [
-        "run    valid       test  differs from its experiment in",
-        "a          -    75.00 %  optimizer.learning_rate=0.5",
-        "b/1  50.00 %    25.00 %  seed=7 model.hidden=[3]",
-        "b/2           no result  nothing",
+        "run  data            valid       test  differs from its experiment in",
+        "a    bundled tiny        -    75.00 %  optimizer.learning_rate=0.5",
+        "b/1  bundled tiny  50.00 %    25.00 %  seed=7 model.hidden=[3]",
+        "b/2  bundled tiny           no result  nothing",
     ]
 
 
