@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.commands.shared.discovery import discover
 from pipeline.config.compose import read_dataset
 from pipeline.core.files.images import load
 from pipeline.core.paths import Layout
@@ -391,8 +393,6 @@ def test_pictures_in_an_archive_are_found(checkout: Layout, cli: Run) -> None:
     with zipfile.ZipFile(archive, "w") as zipped:
         for path in sorted(folder.rglob("*.png")):
             zipped.write(path, path.relative_to(folder).as_posix())
-    from pipeline.commands.shared.discovery import discover
-
     write_pictures(folder, ["x/val/b/1.png"])
     found = discover(folder)
     assert found.reading == {"members": {"train": "x/train", "test": "x/val"}}
@@ -408,3 +408,19 @@ def test_pictures_in_an_archive_are_found(checkout: Layout, cli: Run) -> None:
         assert found.notes == ["most pictures are 60 × 90: made smaller (--shape for another size)"]
         assert discover(place, (6, 9, 3)).image_shape == (6, 9, 3)
     del cli
+
+
+@pytest.mark.parametrize("kind", ["tar", "tar.gz"])
+def test_a_tar_of_the_folder_it_was_made_in_is_found_and_read_once(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_pictures(tmp_path / "files", [f"{name}/{n}.png" for name in "ab" for n in range(4)])
+    path = tmp_path / f"pictures.{kind}"
+    with tarfile.open(path, "w:gz" if kind == "tar.gz" else "w") as archive:
+        archive.add(folder, ".")
+    opened: list[object] = []
+    plain_open = tarfile.open
+    monkeypatch.setattr(tarfile, "open", lambda *given: opened.append(given) or plain_open(*given))
+    found = discover(path)
+    assert (found.classes, found.image_shape) == (["a", "b"], (6, 6, 1))
+    assert len(opened) == 1

@@ -6,6 +6,7 @@ Names and first bytes are looked at, labels are read; whether everything fits is
 import functools
 import re
 import tarfile
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -69,7 +70,8 @@ def _in_file(path: Path, shape: tuple[int, int, int] | None) -> Found:
             names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
         if [name for name in names if name.lower().endswith(".csv")] == names and len(names) == 1:
             return _csv({"train": path}, shape)
-        return describe_pictures(path, names, functools.partial(zip_member, path), shape)
+        with zips.open_archive(path) as archive:
+            return describe_pictures(path, names, functools.partial(zip_member, archive), shape)
     if path.name.lower().endswith((".tar", ".tar.gz", ".tgz")):
         return _in_tar(path, shape)
     if _is_csv(path):
@@ -344,10 +346,11 @@ def _cifar(name: str, path: Path) -> Found:
 def _in_tar(path: Path, shape: tuple[int, int, int] | None) -> Found:
     try:
         with tarfile.open(path) as archive:
-            names = [entry.name.removeprefix("./") for entry in archive if entry.isfile()]
-    except (tarfile.TarError, OSError, EOFError) as error:
+            members = {entry.name.removeprefix("./"): entry for entry in archive if entry.isfile()}
+            for name in _CIFAR:
+                if _batches(name) & members.keys():
+                    return _cifar(name, path)
+            open_one = functools.partial(tar_member, archive, members)
+            return describe_pictures(path, list(members), open_one, shape)
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise FormatError(f"{path}: expected a tar archive: {shorten(str(error))}") from None
-    for name in _CIFAR:
-        if _batches(name) & set(names):
-            return _cifar(name, path)
-    return describe_pictures(path, names, functools.partial(tar_member, path), shape)

@@ -4,6 +4,7 @@ import contextlib
 import re
 import tarfile
 import warnings
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,15 +16,14 @@ from PIL import Image
 from pipeline.core.descriptions import shorten
 from pipeline.core.errors import FormatError
 from pipeline.core.files.images import Part
-from pipeline.data.formats import zips
 
 EXPECTED: Final = (
     "idx files, an .npz, a .csv, a CIFAR archive, or pictures in a folder for each class"
     " (CLASS/*.png, or train/CLASS/*.png and test/CLASS/*.png)"
 )
-PICTURES: Final = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 TEST: Final = re.compile(r"(^|[^a-z])(test(ing)?|t10k|val(id(ation)?)?)([^a-z]|$)", re.IGNORECASE)
 TRAIN: Final = re.compile(r"(^|[^a-z])train(ing)?([^a-z]|$)", re.IGNORECASE)
+PICTURES: Final = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 MOST_CLASSES: Final = 256
 _MOST_OPENED: Final = 500  # pictures whose sizes are looked at
 _LONGEST_SIDE: Final = 64  # pixels; larger pictures are made smaller
@@ -172,14 +172,14 @@ def _look(file: BinaryIO) -> tuple[int, int, bool] | None:
 
 
 @contextlib.contextmanager
-def zip_member(path: Path, name: str) -> Iterator[BinaryIO]:
+def zip_member(archive: zipfile.ZipFile, name: str) -> Iterator[BinaryIO]:
     """A member of a zip archive, open for reading."""
-    with zips.open_archive(path) as archive, archive.open(name) as file:
+    with archive.open(name) as file:
         yield cast("BinaryIO", file)
 
 
-@contextlib.contextmanager
-def tar_member(path: Path, name: str) -> Iterator[BinaryIO]:
-    """A member of a tar archive, open for reading."""
-    with tarfile.open(path) as archive:
-        yield cast("BinaryIO", archive.extractfile(name))
+def tar_member(
+    archive: tarfile.TarFile, members: Mapping[str, tarfile.TarInfo], name: str
+) -> contextlib.AbstractContextManager[BinaryIO]:
+    """A member of a tar archive, open for reading; quick where they are asked for in the archive's order."""
+    return cast("BinaryIO", archive.extractfile(members[name]))
