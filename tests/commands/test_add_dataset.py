@@ -22,7 +22,7 @@ from pipeline.commands.shared.discovery import discover
 from pipeline.config.compose import read_dataset
 from pipeline.core.files.images import load
 from pipeline.core.paths import Layout
-from pipeline.data import local
+from pipeline.data import local, pictures
 from pipeline.data.formats import cifar, idx
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -424,3 +424,12 @@ def test_a_tar_of_the_folder_it_was_made_in_is_found_and_read_once(
     found = discover(path)
     assert (found.classes, found.image_shape) == (["a", "b"], (6, 6, 1))
     assert len(opened) == 1
+
+
+@pytest.mark.parametrize("suffix", sorted(pictures.SUFFIXES))
+def test_every_picture_that_the_stages_read_is_found(tmp_path: Path, suffix: str) -> None:
+    folder = tmp_path / "files"
+    for name in "ab":
+        (folder / name).mkdir(parents=True)
+        Image.new("1" if suffix == ".pbm" else "L", (6, 6)).save(folder / name / f"1{suffix}")
+    assert discover(folder).classes == ["a", "b"]

@@ -15,7 +15,6 @@ from typing import Any, Final, NoReturn
 from pipeline.commands.shared.picture_folders import (
     EXPECTED,
     MOST_CLASSES,
-    PICTURES,
     TEST,
     TRAIN,
     Found,
@@ -32,6 +31,7 @@ from pipeline.data import local
 from pipeline.data.formats import cifar, csv_table, idx, npz, zips
 from pipeline.data.formats.examples import Reader, Request
 from pipeline.data.formats.streams import open_stream
+from pipeline.data.pictures import SUFFIXES
 
 _LABELS: Final = re.compile(r"label|target|(^|[^a-z])y([^a-z]|$)", re.IGNORECASE)
 _LABEL_NAMES: Final = re.compile(r"label|class|target|digit|^y$", re.IGNORECASE)
@@ -93,7 +93,7 @@ def _in_folder(folder: Path, shape: tuple[int, int, int] | None) -> Found:
             return _cifar(name, folder)
         if any(f"{folder.name}/{file}" in _batches(name) for file in files):
             raise FormatError(f"{folder}: name the folder above it, which holds {folder.name}")
-    if sum(Path(name).suffix.lower() in PICTURES for name in files) > len(files) / 2:
+    if sum(Path(name).suffix.lower() in SUFFIXES for name in files) > len(files) / 2:
         names = list(files)
         return describe_pictures(folder, names, lambda name: reading(files[name]), shape)
     return _in_files(folder, top, shape) if top else _nothing(folder, files)

@@ -16,6 +16,7 @@ from PIL import Image
 from pipeline.core.descriptions import shorten
 from pipeline.core.errors import FormatError
 from pipeline.core.files.images import Part
+from pipeline.data.pictures import FORMATS, SUFFIXES
 
 EXPECTED: Final = (
     "idx files, an .npz, a .csv, a CIFAR archive, or pictures in a folder for each class"
@@ -23,7 +24,6 @@ EXPECTED: Final = (
 )
 TEST: Final = re.compile(r"(^|[^a-z])(test(ing)?|t10k|val(id(ation)?)?)([^a-z]|$)", re.IGNORECASE)
 TRAIN: Final = re.compile(r"(^|[^a-z])train(ing)?([^a-z]|$)", re.IGNORECASE)
-PICTURES: Final = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 MOST_CLASSES: Final = 256
 _MOST_OPENED: Final = 500  # pictures whose sizes are looked at
 _LONGEST_SIDE: Final = 64  # pixels; larger pictures are made smaller
@@ -68,7 +68,7 @@ def describe_pictures(
     Raises:
         FormatError: there are none, they are not in a folder for each class, or one is none.
     """
-    pictures = [name for name in names if Path(name).suffix.lower() in PICTURES]
+    pictures = [name for name in names if Path(name).suffix.lower() in SUFFIXES]
     if not pictures:
         raise FormatError(f"{path}: expected {EXPECTED}; found {shorten(', '.join(names)) or 'nothing'}")
     folders = _class_folders(path, pictures)
@@ -165,7 +165,7 @@ def _look(file: BinaryIO) -> tuple[int, int, bool] | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file) as picture:
+            with Image.open(file, formats=FORMATS) as picture:
                 return picture.height, picture.width, picture.mode not in {"1", "L", "LA", "I", "I;16", "F"}
     except (OSError, ValueError, SyntaxError, Warning, Image.DecompressionBombError):
         return None
