@@ -235,6 +235,10 @@ def mistakes() -> dict[str, tuple[Callable[[Path], object], str]]:
             lambda folder: write_pictures(folder, ["a/1.png", "b/1.png", "2.png"]),
             "expected a folder for each class, found the picture 2.png in none",
         ),
+        "a picture of a part in no class": (
+            lambda folder: write_pictures(folder, ["train/a/1.png", "train/b/1.png", "train/2.png"]),
+            "expected a folder for each class in train/, found the picture train/2.png in none",
+        ),
         "one class of pictures": (
             lambda folder: write_pictures(folder, ["a/1.png", "a/2.png"]),
             "expected 2 to 256 folders of pictures, one for each class, found 1: a",
@@ -433,3 +437,29 @@ def test_every_picture_that_the_stages_read_is_found(tmp_path: Path, suffix: str
         (folder / name).mkdir(parents=True)
         Image.new("1" if suffix == ".pbm" else "L", (6, 6)).save(folder / name / f"1{suffix}")
     assert discover(folder).classes == ["a", "b"]
+
+
+def test_what_systems_put_into_an_archive_is_passed_over(tmp_path: Path) -> None:
+    folder = write_pictures(
+        tmp_path, [f"x/{part}/{name}/1.png" for part in ("train", "test") for name in "ab"]
+    )
+    path = tmp_path / "pictures.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for picture in sorted(folder.rglob("*.png")):
+            name = picture.relative_to(folder)
+            archive.write(picture, name.as_posix())
+            archive.writestr(f"__MACOSX/{name.parent.as_posix()}/._{name.name}", b"\0\5\26\7")
+    found = discover(path)
+    assert found.reading == {"members": {"train": "x/train", "test": "x/test"}}
+    assert found.notes == []
+
+
+@pytest.mark.parametrize("validation", ["val", "Val", "validation", "extra"])
+def test_pictures_of_neither_part_are_told(tmp_path: Path, validation: str) -> None:
+    folder = tmp_path / "files"
+    write_pictures(
+        folder, [f"{part}/{name}/1.png" for part in ("train", "test", validation) for name in "ab"]
+    )
+    found = discover(folder)
+    assert found.reading == {}
+    assert found.notes == [f"pictures of neither part, left aside: 2, such as {validation}/a/1.png"]

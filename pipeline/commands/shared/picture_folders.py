@@ -6,7 +6,7 @@ import tarfile
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final, TypeAlias, cast
@@ -68,14 +68,19 @@ def describe_pictures(
     Raises:
         FormatError: there are none, they are not in a folder for each class, or one is none.
     """
+    # What systems put beside files is passed over, as parse does.
+    names = [name for name in names if "/." not in f"/{name}" and "__MACOSX" not in name.split("/")]
     pictures = [name for name in names if Path(name).suffix.lower() in SUFFIXES]
     if not pictures:
         raise FormatError(f"{path}: expected {EXPECTED}; found {shorten(', '.join(names)) or 'nothing'}")
     folders = _class_folders(path, pictures)
+    _check_depth(path, pictures, folders.values())
     notes = []
     others = len(names) - len(pictures)
     if others:
         notes.append(f"files that are no pictures, left aside: {others:,}")
+    if unused := [name for name in pictures if not name.startswith(tuple(folders.values()))]:
+        notes.append(f"pictures of neither part, left aside: {len(unused):,}, such as {shorten(unused[0])}")
     counts = {
         part: Counter(name.removeprefix(prefix).split("/")[0] for name in pictures if name.startswith(prefix))
         for part, prefix in folders.items()
@@ -104,7 +109,7 @@ def describe_pictures(
 def _class_folders(path: Path, pictures: Sequence[str]) -> dict[Part, str]:
     """What the names of each part's pictures begin with, before the name of their class."""
     folders: dict[Part, str] = {}
-    for name in sorted(pictures):  # test before val
+    for name in sorted(pictures, key=str.lower):  # test before val
         steps = name.split("/")
         for place, step in enumerate(steps[:-2]):
             part: Part | None = "train" if TRAIN.fullmatch(step) else "test" if TEST.fullmatch(step) else None
@@ -129,6 +134,17 @@ def _class_folders(path: Path, pictures: Sequence[str]) -> dict[Part, str]:
         )
     prefix = prefixes.pop()
     return {"train": f"{prefix}/" if prefix else ""}
+
+
+def _check_depth(path: Path, pictures: Sequence[str], prefixes: Iterable[str]) -> None:
+    """See that no picture lies beside the classes' folders."""
+    for prefix in prefixes:
+        for name in pictures:
+            if name.startswith(prefix) and "/" not in name.removeprefix(prefix):
+                raise FormatError(
+                    f"{path}: expected a folder for each class in {prefix}, found the picture"
+                    f" {shorten(name)} in none"
+                )
 
 
 def _common_shape(
