@@ -463,3 +463,41 @@ def test_pictures_of_neither_part_are_told(tmp_path: Path, validation: str) -> N
     found = discover(folder)
     assert found.reading == {}
     assert found.notes == [f"pictures of neither part, left aside: 2, such as {validation}/a/1.png"]
+
+
+def write_table(path: Path, labels: list[str], header: str = "") -> Path:
+    rows = [",".join([label, *("1234")]) for label in labels]
+    path.write_text("\n".join([*([header] if header else []), *rows]) + "\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("labels", "reading"),
+    [
+        (["0", "1", "2"], {}),
+        (["1", "3", "2"], {"first_label": 1}),
+        (["1.0", "3.0", "2.0"], {"first_label": 1}),
+        (["10", "5", "0"], {"labels": {"0": "0", "5": "5", "10": "10"}}),
+        (["1", "2", "none"], {"labels": {"1": "1", "2": "2", "none": "none"}}),
+        (["ant", "bee", "nan"], {}),
+    ],
+)
+def test_a_table_with_labels_of_any_kind_is_read_as_it_is(
+    checkout: Layout, cli: Run, labels: list[str], reading: dict[str, Any]
+) -> None:
+    path = write_table(checkout.root.parent / "mine.csv", labels * 2, "label,a,b,c,d")
+    assert cli("add-dataset", str(path)).code == 0
+    source = read_dataset(checkout.conf, "mine").source("local")
+    assert discover(path).reading == reading
+    assert source.test_count == 0
+    assert cli("fetch", "mine", "--source", "local").code == 0
+    assert cli("parse", "mine", "--source", "local").code == 0
+    parsed = load(checkout.parsed("local", "mine"), "train").labels
+    assert [source.classes[label] for label in parsed] == [label.removesuffix(".0") for label in labels * 2]
+
+
+def test_a_table_that_does_not_say_where_its_labels_are_is_told(tmp_path: Path) -> None:
+    (note,) = discover(write_table(tmp_path / "a.csv", ["0", "1"])).notes
+    assert note.startswith("labels: taken from the first column, for nothing says where they are")
+    assert discover(write_table(tmp_path / "b.csv", ["0", "1"], "label,a,b,c,d")).notes == []
+    assert discover(write_table(tmp_path / "c.csv", ["ant", "bee"])).notes == []

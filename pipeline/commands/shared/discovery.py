@@ -34,6 +34,7 @@ from pipeline.data.formats.streams import open_stream
 from pipeline.data.pictures import SUFFIXES
 
 _LABELS: Final = re.compile(r"label|target|(^|[^a-z])y([^a-z]|$)", re.IGNORECASE)
+_WHOLE: Final = re.compile(r"[+-]?[0-9]{1,18}")
 _LABEL_NAMES: Final = re.compile(r"label|class|target|digit|^y$", re.IGNORECASE)
 _READERS: Final[Mapping[str, Reader]] = {
     "idx": idx.read_part,
@@ -236,7 +237,16 @@ def _csv(files: Mapping[str, Path], shape: tuple[int, int, int] | None) -> Found
     looks = [_is_label(rows[1][place]) for place in (0, -1)]
     named = [header and bool(_LABEL_NAMES.search(rows[0][place])) for place in (0, -1)]
     last = (named[1] and not named[0]) or (named == [False, False] and looks == [False, True])
-    return _with_labels("csv", files, shape or _square(path, pixels), {"label_column": -1} if last else {})
+    how = {"label_column": -1} if last else {}
+    # A name before numbers is a label, where the first row is no header.
+    known = () if header else (rows[0][-1 if last else 0],)
+    found = _with_labels("csv", files, shape or _square(path, pixels), how, known)
+    if not any((*named, *looks)):
+        found.notes.append(
+            "labels: taken from the first column, for nothing says where they are; if they are in the last,"
+            " begin with a row of names whose last is label"
+        )
+    return found
 
 
 def _square(path: Path, pixels: int) -> tuple[int, int, int]:
@@ -269,16 +279,20 @@ def _is_label(text: str) -> bool:
 
 
 def _with_labels(
-    form: str, files: Mapping[str, Path], shape: tuple[int, int, int], how: dict[str, Any]
+    form: str,
+    files: Mapping[str, Path],
+    shape: tuple[int, int, int],
+    how: dict[str, Any],
+    known: Sequence[str] = (),
 ) -> Found:
-    """The same with its classes: the labels that there are."""
+    """The same with its classes: the labels that there are; some may be known already."""
     has_test = any(role.startswith("test") for role in {**files, **how.get("members", {})}) or (
         "archive" in files and "members" not in how
     )
     notes: list[str] = []
     counts: dict[Part, Counter[str]] = {}
     for part in PARTS if has_test else PARTS[:1]:
-        counts[part], how = _count_labels(form, files, part, shape, how, notes)
+        counts[part], how = _count_labels(form, files, part, shape, how, notes, known)
     labels = sorted(counts["train"], key=_by_number)
     if not 2 <= len(labels) <= MOST_CLASSES:
         raise FormatError(
@@ -291,14 +305,14 @@ def _with_labels(
             f"{next(iter(files.values()))}: the test set has labels that the training set has not:"
             f" {shorten(', '.join(unknown))}"
         )
-    if form != "csv":
-        numbers = [int(label) for label in labels]
-        if numbers != list(range(numbers[0], numbers[0] + len(numbers))):
+    if any(map(_WHOLE.fullmatch, labels)):
+        first = int(labels[0]) if _WHOLE.fullmatch(labels[0]) else 0
+        if labels != [str(number) for number in range(first, first + len(labels))]:
             how = {**how, "labels": {label: label for label in labels}}
             notes.append(f"labels are not consecutive: {shorten(', '.join(labels))}")
-        elif numbers[0]:
-            how = {**how, "first_label": numbers[0]}
-            notes.append(f"labels begin with {numbers[0]}")
+        elif first:
+            how = {**how, "first_label": first}
+            notes.append(f"labels begin with {first}")
     return Found(form, files, shape, labels, how, has_test, notes)
 
 
@@ -313,6 +327,7 @@ def _count_labels(
     shape: tuple[int, int, int],
     how: dict[str, Any],
     notes: list[str],
+    known: Sequence[str],
 ) -> tuple[Counter[str], dict[str, Any]]:
     """How many images each label has; where labels are rows of numbers, the first of each is it."""
     usual = npz.MEMBERS if form == "npz" and "archive" in files and "members" not in how else {}
@@ -320,16 +335,20 @@ def _count_labels(
     lists = {role: [path] for role, path in files.items()}
 
     def labels(given: dict[str, Any]) -> Iterator[Any]:
-        for batch in _READERS[form](Request(lists, part, shape, Reading(**given), None, ())):
+        for batch in _READERS[form](Request(lists, part, shape, Reading(**given), None, known)):
             yield from batch.labels.tolist()
 
+    def counted(given: dict[str, Any]) -> Counter[str]:
+        # 7.0, as some programs write it, is 7, as it is for parse.
+        return Counter(re.sub(r"^([+-]?[0-9]+)\.0*$", r"\1", str(label)) for label in labels(given))
+
     try:
-        return Counter(map(str, labels(settings))), how
+        return counted(settings), how
     except FormatError as error:
         if "reading.label_column may name one" not in str(error):
             raise
         notes.append("labels are rows of numbers, the first of each is taken (reading.label_column)")
-        return Counter(map(str, labels({**settings, "label_column": 0}))), {**how, "label_column": 0}
+        return counted({**settings, "label_column": 0}), {**how, "label_column": 0}
 
 
 # -------------------------------------------------------------------------------------- CIFAR, pictures
