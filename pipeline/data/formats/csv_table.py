@@ -6,6 +6,7 @@ an image's pixels take.
 """
 
 import csv
+import re
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from pipeline.data.formats.streams import CHUNK_BYTES, Stream, name_of, open_str
 
 _NUMBER_BYTES = 32  # the longest that a pixel is written with
 _LABEL_BYTES = 4096
+_EMPTY_FIELD = re.compile(rb"(?:^|,)\s*(?:,|$)")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -101,7 +103,10 @@ class _Table:
     def _divided(self, line: bytes, number: int) -> tuple[bytes, bytes]:
         """The label and the pixels of a row."""
         if b'"' in line:
-            fields = next(csv.reader([line.decode("utf-8", "replace")]))
+            try:
+                fields = next(csv.reader([line.decode("utf-8", "replace")]))
+            except csv.Error as error:
+                raise FormatError(f"{self._place}: damaged CSV in row {number:,}: {error}") from None
             columns = len(fields)
             label = fields.pop(-1 if self._is_last else 0).encode()
             pixels = ",".join(fields).encode()
@@ -171,6 +176,9 @@ class _Table:
     @staticmethod
     def _numbers(text: bytes) -> Array | None:
         """Whole numbers as int64, others as float64; None if some are none."""
+        # NumPy takes a field of nothing but white space for any number at all.
+        if text.split(maxsplit=1) != [text] and _EMPTY_FIELD.search(text):
+            return None
         for kind in (np.int64, np.float64):
             try:
                 return np.fromstring(text, kind, sep=",")
