@@ -80,14 +80,20 @@ def find_origin(place: Path, name: str) -> Path:
     Raises:
         PipelineError: there is none.
     """
-    parent = place if place.is_dir() else place.parent
-    for path in (place, parent / name, parent / name.removesuffix(SUFFIX)):
+    # Beside a file there may be others, but DVC looks after what conf/local.yaml names alone.
+    inside = [place / name, place / name.removesuffix(SUFFIX)] if place.is_dir() else []
+    for path in (place, *inside):
         if path.is_file() and path.name == name:
             return path
         if path.is_dir() and path.name + SUFFIX == name:
             return path
+    if place.is_dir():
+        raise PipelineError(
+            f"{place / name} is missing: conf/dataset names it; put it back, or add the data set anew"
+        )
     raise PipelineError(
-        f"{parent / name} is missing: conf/dataset names it; put it back, or add the data set anew"
+        f"{place}: conf/local.yaml names this file, but conf/dataset {name}; let conf/local.yaml name the"
+        " folder that holds what conf/dataset names"
     )
 
 

@@ -82,6 +82,14 @@ def test_a_raw_file_that_is_gone_is_told(tmp_path: Path) -> None:
         local.find_origin(tmp_path / "x", "y.tar")
 
 
+def test_a_file_beside_the_place_is_none_of_its_files(tmp_path: Path) -> None:
+    """Nothing would notice when it changes: DVC depends on the place."""
+    make_folder(tmp_path, ["train.csv", "test.csv", "more/1.png"])
+    for name in ("test.csv", "more.tar"):
+        with pytest.raises(PipelineError, match=rf"names this file, but conf/dataset {name}; let conf/local"):
+            local.find_origin(tmp_path / "train.csv", name)
+
+
 def write_places(root: Path, text: str) -> None:
     (root / "conf").mkdir()
     (root / "conf" / "local.yaml").write_text(text)
