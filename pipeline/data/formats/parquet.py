@@ -16,7 +16,7 @@ from pipeline.data import pictures
 from pipeline.data.formats.examples import Batch, Request
 from pipeline.data.formats.folder import fitted
 
-_ROWS = 256
+_ROWS = 8  # a table may have one large picture once and name it in each row: what is read repeats it
 _MAGIC = b"PAR1"
 
 
@@ -56,11 +56,11 @@ def read_part(request: Request) -> Generator[Batch, None, None]:
                             f" {shorten(', '.join(known))} (reading.columns names them)"
                         )
                     for rows in table.iter_batches(_ROWS, columns=names):
-                        images, labels = (rows.column(name).to_pylist() for name in names)
+                        images, labels = rows.column(names[0]), rows.column(names[1]).to_pylist()
                         levels = np.empty((len(images), *request.shape), np.uint8)
                         for row, image in enumerate(images):
                             place = path / f"row {first + row:,}"
-                            decoded = decoder.decode(_bytes(image, place), place)
+                            decoded = decoder.decode(_bytes(image.as_py(), place), place)
                             background = 255.0 * request.reading.invert
                             levels[row] = fitted(decoded, request.shape, background=background)
                         yield Batch(levels, _labels(labels, path, first), path, path, first)

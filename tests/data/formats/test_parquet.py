@@ -2,6 +2,7 @@
 
 import io
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,26 @@ def test_what_the_hub_has(columns: dict[str, Any], options: dict[str, Any], tmp_
 )
 def test_a_table_that_is_not_as_expected(columns: dict[str, Any], reason: str, tmp_path: Path) -> None:
     assert reason in refusal("parquet", write(tmp_path, **columns), SHAPE, counts=(6, 0))
+
+
+@pytest.mark.service
+def test_a_large_picture_in_every_row_takes_the_memory_of_a_few(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow", reason="the extra parquet (pyarrow) is not installed")
+    rows, large = 96, picture(IMAGES[0]) + bytes(1_000_000)
+    files = write(tmp_path, image=[large] * rows, label=[row % 3 for row in range(rows)])
+    assert files["train"].stat().st_size < 10_000_000
+    pool = pa.system_memory_pool()
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pool)
+    tracemalloc.start()
+    try:
+        images, *_ = parse("parquet", files, SHAPE, counts=(rows, 0))
+        peak = tracemalloc.get_traced_memory()[1] + pool.max_memory()
+    finally:
+        tracemalloc.stop()
+        pa.set_memory_pool(before)
+    assert np.array_equal(images[-1, ..., 0], IMAGES[0])
+    assert peak < 40_000_000
 
 
 @pytest.mark.service
