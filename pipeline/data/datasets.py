@@ -161,6 +161,12 @@ def check_roles(name: str, source: Source) -> None:
     needed = roles_of(name, has_test=source.has_test)
     form = FORMATS[name]
     given = list(source.files)
+    nowhere = [] if "archive" in given else sorted(set(source.how.members) - set(given))
+    if nowhere:
+        raise ConfigError(
+            f"reading.members: expected {', '.join(nowhere)} inside a file of the role archive, found the"
+            f" files {', '.join(given)}"
+        )
     if form.roles and "archive" in given:
         members = dict.fromkeys(source.how.members or form.members)
         given = [role for role in given if role != "archive"] + list(members)

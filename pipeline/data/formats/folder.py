@@ -139,13 +139,10 @@ def _below(names: list[str], folder: str, known: set[str]) -> dict[str, str]:
 
 def _table(path: Path, member: str | None) -> dict[str, str]:
     """The labels of pictures by their names: the first and the last column of a CSV."""
-    if member is not None and path.is_dir():
-        path, member = path / member, None
-    with open_stream(path, member) as stream:
-        data = stream.read(_MAXIMUM_TABLE_BYTES)
-        place = stream.path
+    place, data = _table_data(path, member)
     labels: dict[str, str] = {}
-    for number, row in enumerate(csv.reader(io.StringIO(data.decode("utf-8-sig", "replace"), newline=""))):
+    rows = csv.reader(io.StringIO(data.decode("utf-8-sig", "replace"), newline=""))
+    for number, row in enumerate(_parsed(rows, place)):
         if not row or (number == 0 and not _is_picture(row[0])):
             continue
         if len(row) < 2:
@@ -154,6 +151,33 @@ def _table(path: Path, member: str | None) -> dict[str, str]:
             raise FormatError(f"{place}: {shorten(row[0])} is in it twice")
         labels[row[0]] = row[-1].strip()
     return labels
+
+
+def _table_data(path: Path, member: str | None) -> tuple[Path, bytes]:
+    """Where a table is, for messages, and what it holds."""
+    if member is not None and path.is_dir():
+        path, member = path / member, None
+    if member is None or zips.is_zip(path):
+        with open_stream(path, member) as stream:
+            data = stream.read(_MAXIMUM_TABLE_BYTES + 1)
+            place = stream.path
+    else:
+        place = path / member
+        with open_stream(path) as stream:
+            found = dict(tar.read_pictures(stream, member.__eq__, maximum_bytes=_MAXIMUM_TABLE_BYTES))
+        if not found:
+            raise FormatError(f"{path}: expected the table {member} in the tar archive; it is not there")
+        data = found[member]
+    if len(data) > _MAXIMUM_TABLE_BYTES:
+        raise FormatError(f"{place}: expected a table of at most {_MAXIMUM_TABLE_BYTES:,} bytes")
+    return place, data
+
+
+def _parsed(rows: Iterator[list[str]], place: Path) -> Iterator[list[str]]:
+    try:
+        yield from rows
+    except csv.Error as error:
+        raise FormatError(f"{place}: damaged CSV: {error}") from None
 
 
 def _is_picture(name: str) -> bool:
@@ -194,7 +218,11 @@ def _chosen(
         )
     if not found:
         raise FormatError(f"{place}: expected folders of images, one for each class, found none")
-    return {files[name]: found[name] for name in sorted(found, key=str.encode)}
+    return {files[name]: found[name] for name in sorted(found, key=_name_bytes)}
+
+
+def _name_bytes(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")  # an archive's names may be of another encoding
 
 
 def _batches(archive: _Archive, chosen: dict[str, str], start: int, request: Request) -> Iterator[Batch]:

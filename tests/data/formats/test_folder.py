@@ -98,7 +98,7 @@ def test_classes_called_by_numbers_are_names(tmp_path: Path) -> None:
     assert np.array_equal(images[..., 0], levels[[5, 6, 0, 1, 2]])
 
 
-@pytest.mark.parametrize("kind", ["folder", "zip"])
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar", "tar.gz"])
 @pytest.mark.parametrize("names", ["", "filename,label\r\n"])
 def test_labels_by_a_table(kind: str, names: str, tmp_path: Path) -> None:
     levels = RANDOM.integers(0, 256, (4, 4, 3), np.uint8)
@@ -109,6 +109,33 @@ def test_labels_by_a_table(kind: str, names: str, tmp_path: Path) -> None:
     images, labels, *_ = parse("folder", {"archive": path}, SHAPE, counts=(3, 0), members=members)
     assert np.array_equal(images[..., 0], levels[[0, 1, 3]])
     assert labels.tolist() == [2, 1, 0]
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        (b"0.png," + b"x" * 200_000, "labels.csv: damaged CSV: field larger than field limit"),
+        (None, "labels.csv"),
+    ],
+)
+def test_a_table_that_cannot_be_read(kind: str, table: bytes | None, reason: str, tmp_path: Path) -> None:
+    files = {"images/0.png": picture(np.zeros((4, 4, 3), np.uint8))}
+    path = write(tmp_path, files | ({} if table is None else {"labels.csv": table}), kind)
+    members = {"train": "images", "train_table": "labels.csv"}
+    assert reason in refusal("folder", {"archive": path}, SHAPE, counts=(1, 0), members=members)
+
+
+def test_names_in_another_encoding(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "x.tar", "w", encoding="latin-1", format=tarfile.GNU_FORMAT) as archive:
+        for name, level in (("b/1.png", 9), ("a/ä.png", 8), ("c/1.png", 7), ("a/z.png", 6)):
+            data = picture(np.full(SHAPE[:2], level, np.uint8))
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    images, labels, *_ = parse("folder", {"train": tmp_path / "x.tar"}, SHAPE, counts=(4, 0))
+    assert images[:, 0, 0, 0].tolist() == [6, 8, 9, 7]
+    assert labels.tolist() == [0, 0, 1, 2]
 
 
 @pytest.mark.parametrize("form", ["PNG", "BMP", "GIF", "TIFF", "PPM"])
@@ -177,6 +204,14 @@ def test_a_folder_that_is_not_as_expected(
 def test_what_the_definition_says_otherwise(options: dict[str, Any], reason: str, tmp_path: Path) -> None:
     files, _ = files_of()
     assert reason in refusal("folder", {"archive": write(tmp_path, files, "zip")}, SHAPE, **options)
+
+
+def test_a_member_of_no_archive(tmp_path: Path) -> None:
+    files, _ = files_of()
+    members = {"train": "train", "train_table": "labels.csv"}
+    assert "expected train_table inside a file of the role archive, found the files train" in refusal(
+        "folder", {"train": write(tmp_path, files, "zip")}, SHAPE, counts=(7, 0), members=members
+    )
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
