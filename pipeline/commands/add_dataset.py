@@ -83,11 +83,11 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
         write_lines(text.rstrip("\n"))
         return
     target = layout.conf / "dataset" / f"{name}.yaml"
-    write_text(target, text)
     source = "official"
     if not is_remote:
         source = "local"
         _note_place(layout, name, place)
+    write_text(target, text)
     write()
     write(f"{target.relative_to(layout.root)} is written; fill in its title, licence and citation.")
     write("Next:")
@@ -304,16 +304,21 @@ def _note_place(layout: Layout, name: str, place: Path) -> None:
     path = layout.conf / "local.yaml"
     before = local.read_places(layout.conf)
     shown = _from_checkout(layout.root, place)
-    text = path.read_text(encoding="utf-8") if path.is_file() else "local: {}\n"
+    original = path.read_text(encoding="utf-8") if path.is_file() else "local: {}\n"
     line = f"  {name}: {json.dumps(shown, ensure_ascii=False)}\n"
     if before.get(name) == shown:
         return
-    lines = [each for each in text.splitlines(keepends=True) if not each.startswith(f"  {name}:")]
+    lines = [each for each in original.splitlines(keepends=True) if not each.startswith(f"  {name}:")]
     text = "".join(lines)
-    changed = re.sub(r"(?m)^local:[ \t]*(\{\})?[ \t]*\n?$", f"local:\n{line}".rstrip("\n"), text, count=1)
+    # Of a function, re.sub takes what it gives as it is, backslashes and all.
+    changed = re.sub(r"(?m)^local:[ \t]*(\{\})?[ \t]*\n?$", lambda _: f"local:\n{line[:-1]}", text, count=1)
     write_text(path, changed if changed.endswith("\n") else changed + "\n")
-    if local.read_places(layout.conf) != {**before, name: shown}:
-        write_text(path, text)
+    try:
+        found = local.read_places(layout.conf)
+    except ConfigError:
+        found = {}
+    if found != {**before, name: shown}:
+        write_text(path, original)
         raise ConfigError(f"{path}: cannot be added to; write there, below `local:`:\n{line.rstrip()}")
 
 

@@ -501,3 +501,21 @@ def test_a_table_that_does_not_say_where_its_labels_are_is_told(tmp_path: Path) 
     assert note.startswith("labels: taken from the first column, for nothing says where they are")
     assert discover(write_table(tmp_path / "b.csv", ["0", "1"], "label,a,b,c,d")).notes == []
     assert discover(write_table(tmp_path / "c.csv", ["ant", "bee"])).notes == []
+
+
+@pytest.mark.parametrize("name", ["a\\db", 'a"b', "a: b # c", "ä"])
+def test_a_place_of_any_name_is_noted(checkout: Layout, cli: Run, name: str) -> None:
+    folder = write_pictures(checkout.root.parent / name / "x", ["a/1.png", "b/1.png"])
+    assert cli("add-dataset", str(folder), "--name", "mine").code == 0
+    assert local.find_place(checkout.root, "mine") == folder
+
+
+def test_a_list_of_places_that_cannot_be_added_to_stays(checkout: Layout, cli: Run) -> None:
+    folder = write_pictures(checkout.root.parent / "files", ["a/1.png", "b/1.png"])
+    places = checkout.conf / "local.yaml"
+    places.write_text("local:\n    other: ../other\n")
+    ended = cli("add-dataset", str(folder), "--name", "mine")
+    assert ended.code == 2
+    assert "cannot be added to; write there, below `local:`" in ended.err
+    assert places.read_text() == "local:\n    other: ../other\n"
+    assert not (checkout.conf / "dataset" / "mine.yaml").exists()
