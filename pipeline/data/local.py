@@ -132,8 +132,15 @@ def files_in(folder: Path) -> Iterator[tuple[str, Path]]:
     """Every file below a folder by its name from there on, in the order of the names; hidden ones aside.
 
     Raises:
-        FormatError: two names differ in case alone.
+        FormatError: two names differ in case alone, or a folder below is a link, which is not followed.
     """
+    for parent, folders, _ in os.walk(folder):
+        for each in (Path(parent, name) for name in folders):
+            if each.is_symlink() and "/." not in f"/{each.relative_to(folder).as_posix()}":
+                raise FormatError(
+                    f"{each}: expected a folder, found a link to one, which is not followed: put the folder"
+                    " itself there"
+                )
     found = {path.relative_to(folder).as_posix(): path for path in files_below([folder])}
     seen: dict[str, str] = {}
     for name in sorted(name for name in found if "/." not in f"/{name}"):

@@ -61,6 +61,16 @@ def test_names_that_differ_in_case_alone_are_refused(tmp_path: Path) -> None:
         local.checksum(folder)
 
 
+def test_a_link_to_a_folder_is_refused_and_one_to_a_file_is_followed(tmp_path: Path) -> None:
+    make_folder(tmp_path, ["x/a/1.png", "y/b/1.png"])
+    (tmp_path / "x" / "a" / "2.png").symlink_to(tmp_path / "y" / "b" / "1.png")
+    (tmp_path / "x" / ".hidden").symlink_to(tmp_path / "y")
+    assert [name for name, _ in local.files_in(tmp_path / "x")] == ["a/1.png", "a/2.png"]
+    (tmp_path / "x" / "b").symlink_to(tmp_path / "y" / "b")
+    with pytest.raises(FormatError, match=r"x/b: expected a folder, found a link to one"):
+        local.checksum(tmp_path / "x")
+
+
 @pytest.mark.parametrize(
     ("place", "name", "origin"),
     [
