@@ -140,7 +140,9 @@ class _Table:
         """
         numbers = self._numbers(pixels)
         text = label.decode("utf-8", "replace")
-        looks_so = numbers is None or (not _is_number(text) and text not in self._classes)
+        # Names may be numbers, as a table without names is written by pandas; but no two are the same.
+        distinct = numbers is None or len(np.unique(numbers)) == len(numbers)
+        looks_so = numbers is None or (distinct and not _is_number(text) and text not in self._classes)
         if self._header is None or self._header == looks_so:
             return looks_so
         if looks_so:
@@ -148,8 +150,7 @@ class _Table:
                 f"{self._place}: expected no header (reading.header), found one:"
                 f" {shorten((label + b',' + pixels).decode('utf-8', 'replace'), 40)}"
             )
-        # Names may be numbers, as a table without names is written by pandas; but no two are the same.
-        if numbers is not None and len(np.unique(numbers)) < len(numbers):
+        if not distinct:
             raise FormatError(
                 f"{self._place}: expected a header (reading.header), found a row of numbers:"
                 " say header: false"

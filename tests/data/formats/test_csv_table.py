@@ -165,6 +165,7 @@ def test_labels_left_out_merged_and_turned(tmp_path: Path) -> None:
         ([*ROWS, "1,2,3,4"], {}, "found 4 in row 6; are there no labels?"),
         ([*ROWS, "0,1,x,3,4"], {}, "expected 4 pixels as numbers, found 'x' in row 6"),
         ([NAMES, *ROWS, "0,1,,3,4"], {}, "expected 4 pixels as numbers, found '' in row 6"),
+        (["q,1,1,3,4", *ROWS], {}, "expected labels a, b, c, found q in row 0"),
         ([*ROWS, "0,1, ,3,4"], {}, "expected 4 pixels as numbers, found ' ' in row 6"),
         ([*ROWS, "0, ,2,3,4", *ROWS], {}, "expected 4 pixels as numbers, found ' ' in row 6"),
         ([*ROWS, "0,1,2,3,\t", *ROWS], {}, "expected 4 pixels as numbers, found '\\t' in row 6"),
