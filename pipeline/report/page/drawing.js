@@ -37,14 +37,21 @@ function drawingSection(experiments) {
   };
   const answer = () => {
     const given = picture ?? paper.getImageData(0, 0, SIDE, SIDE);
-    const image = centred(greyOnPaper(given.data, given.width, given.height), height, width);
+    const drawn = greyOnPaper(given.data, given.width, given.height);
+    const image = centred(drawn, height, width);
+    const images = new Map([[`${height} ${width}`, image]]);
+    const imageFor = ({ image_shape: [rows, columns] }) => {
+      const size = `${rows} ${columns}`;
+      if (!images.has(size)) images.set(size, centred(drawn, rows, columns));
+      return images.get(size);
+    };
     show(image);
     if (image === null) {
       answers.replaceChildren(...able.map(({ name }) => element("tr", {}, element("th", { scope: "row" }, breakable(name)), element("td", {}, "–"), element("td"))));
       verdict.textContent = picture ? "There is nothing to see in this picture." : "Draw a digit: every network answers at once.";
       return;
     }
-    const found = able.map((experiment) => ({ experiment, shares: probabilitiesOf(experiment, image) }));
+    const found = able.map((experiment) => ({ experiment, shares: probabilitiesOf(experiment, imageFor(experiment)) }));
     answers.replaceChildren(...found.map(answerRow));
     const said = found.map(({ experiment, shares }) => experiment.classes[best(shares)]);
     verdict.textContent = new Set(said).size === 1 ? `${said.length > 1 ? "All say" : "It says"} ${said[0]}.` : `They disagree: ${[...new Set(said)].join(", ")}.`;

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from pipeline.commands.shared.normalise import as_stored
 from pipeline.config.build import with_values
 from pipeline.config.compose import to_yaml
 from pipeline.config.schema import Config
@@ -20,7 +21,7 @@ from pipeline.core.files.atomic import write_text
 from pipeline.core.paths import Layout
 from pipeline.nn.activations import ACTIVATIONS
 from pipeline.nn.preprocessing import PREPROCESSORS
-from pipeline.report.page.experiment import Experiment, Search
+from pipeline.report.page.experiment import Experiment, Search, encode_numbers
 from pipeline.report.page.render import render
 from pipeline.stages import evaluate, plot, split, train
 from pipeline.stages.report import read_experiment
@@ -33,6 +34,7 @@ Run = Callable[..., Any]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 NASTY = "<img src=x onerror=alert(1)>"
 THREE = [(0.3, 0.3), (0.4, 0.2), (0.6, 0.2), (0.68, 0.32), (0.5, 0.5), (0.7, 0.68), (0.6, 0.82), (0.3, 0.75)]
+SMALL = np.random.default_rng(8).normal(0, 0.003, (64, 10))  # weights for images of 8 by 8 pixels
 CHANGES = {
     "first": {"name": "HEAD", "commit": "0123456789abcdef0123456789abcdef01234567"},
     "second": {"name": "workspace", "commit": None},
@@ -145,7 +147,10 @@ def experiments(folder: Layout) -> list[Experiment]:
     made[2] = replace(made[2], search=Search(["model.hidden", "rate"], grid, [0.1, 0.5, None, 0.4], 1))
     units = np.tile(np.int8([127, -127]), 784)
     weights = base64.b64encode(units.tobytes()).decode()
-    return [*made, replace(made[0], name="large", parameters=None, weights=weights)]
+    large = replace(made[0], name="large", parameters=None, weights=weights)
+    parameters = encode_numbers(np.concatenate([SMALL.ravel(), np.zeros(10)]))
+    small = replace(made[0], name="small", image_shape=[8, 8, 1], sizes=[64, 10], parameters=parameters)
+    return [*made, large, small]
 
 
 @pytest.fixture(scope="module")
@@ -233,7 +238,8 @@ def answers(page: Any) -> dict[str, list[float]]:  # noqa: ANN401  (the same)
 
 def assert_equal_to_predict(page: Any, picture: Path, folder: Layout, cli: Run) -> None:  # noqa: ANN401  (the same)
     found = answers(page)
-    assert set(found) == set(ACTIVATIONS)
+    assert set(found) == {*ACTIVATIONS, "small"}
+    del found["small"]
     assert {name: max(shares) for name, shares in found.items() if max(shares) < 0.12} == {}
     for name, shares in found.items():
         parameters = str(folder.results(name).parameters)
@@ -255,6 +261,11 @@ def test_a_drawn_digit_is_answered_as_by_predict(
     assert_equal_to_predict(page, picture, folder, cli)
     said = {max(range(10), key=shares.__getitem__) for shares in answers(page).values()}
     assert ("They disagree" in page.inner_text("#verdict")) == (len(said) > 1)
+    # Images of another size are made for a network that takes such.
+    image = as_stored(np.asarray(Image.open(picture).convert("RGBA"), np.float64), (8, 8, 1))
+    logits = image.ravel() @ SMALL
+    expected = np.exp(logits - logits.max())
+    np.testing.assert_allclose(answers(page)["small"], expected / expected.sum(), atol=1e-4)
     page.get_by_role("button", name="Clear").click()
     assert answers(page) == {}
 
