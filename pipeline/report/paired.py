@@ -151,6 +151,9 @@ def compare_means(first: Floats, second: Floats) -> Estimate:
     With d = second - first of each, their mean m and deviation s: m ± t·s/√n, and the p value of m√n/s, both
     by Student's distribution with n - 1 degrees of freedom.
 
+    Where all d are the same there is no s to go by. Then p is the chance that n signs agree, 2 / 2ⁿ, and an
+    interval that this does not keep from 0 goes from there to 2m.
+
     Source: Student, "The probable error of a mean", Biometrika 6 (1908).
 
     Args:
@@ -169,10 +172,12 @@ def compare_means(first: Floats, second: Floats) -> Estimate:
     if not np.isfinite(apart).all():
         raise ValueError("found a value that is not finite")
     mean = float(apart.mean())
+    # The same, but for rounding. Accuracies are multiples of one image's share: few seeds agree by accident.
+    if float(apart.std()) <= 1e-9 * float(np.abs(apart).max()):
+        chance = 1.0 if mean == 0 else 2.0 ** (1 - len(apart))
+        reach = abs(mean) if chance >= 1 - CONFIDENCE else 0.0
+        return Estimate(mean, mean - reach, mean + reach, chance)
     error = float(apart.std(ddof=1)) / math.sqrt(len(apart))
-    # Equal differences, but for rounding, leave no doubt about their mean.
-    if error <= 1e-15 * float(np.abs(apart).max()):
-        return Estimate(mean, mean, mean, 1.0 if mean == 0 else 0.0)
     freedom = len(apart) - 1
     reach = student_quantile(freedom) * error
     return Estimate(mean, mean - reach, mean + reach, student_p_value(mean / error, freedom))

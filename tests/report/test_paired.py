@@ -94,10 +94,15 @@ def test_means_agree_with_scipy(pairs: list[tuple[float, float]]) -> None:
     assert found.p_value == pytest.approx(expected.pvalue, rel=1e-6, abs=1e-12)
 
 
-def test_equal_differences_leave_no_doubt() -> None:
-    ones = np.ones(5)
+def test_equal_differences_are_as_sure_as_their_signs_are_many() -> None:
+    ones = np.ones(6)
     assert paired.compare_means(ones, ones) == (0, 0, 0, 1)
-    assert paired.compare_means(ones, 3 * ones) == (2, 2, 2, 0)
+    assert paired.compare_means(ones, 3 * ones) == (2, 2, 2, 2**-5)
+    assert paired.compare_means(ones[:2], 3 * ones[:2]) == (2, 0, 4, 0.5)
+    assert paired.compare_means(np.ones(10_000), np.zeros(10_000)) == (-1, -1, -1, 0)
+    # Rounded differently: 0.00999…98 and 0.01000…09.
+    found = paired.compare_means(np.array([0.94, 0.88]), np.array([0.95, 0.89]))
+    assert (found.difference, found.p_value) == (pytest.approx(0.01), 0.5)
 
 
 @pytest.mark.parametrize(
