@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.commands.shared.changes import markdown_lines
 from pipeline.core.files.arrays import read_arrays, write_arrays
 from pipeline.core.files.tables import read_csv
 from pipeline.core.paths import Layout
+from pipeline.report.changes import Changes, ExperimentChange, Side, ValueChange
 from pipeline.repro.committed import file_hash
 
 Run = Callable[..., Any]
@@ -299,6 +301,13 @@ def test_markdown_takes_no_orders_from_names(history: History, cli: Run) -> None
     (line,) = [line for line in ended.out.splitlines() if line.startswith("- published.text: ")]
     assert not set("<>*|@") & set(line)
     assert "&#60;b&#62;" in line
+
+
+def test_markdown_takes_no_orders_from_the_names_of_experiments() -> None:
+    experiment = ExperimentChange("<b>|", reason="only b has it", configuration=(ValueChange("x", 1, 2),))
+    text = "\n".join(markdown_lines(Changes(Side("a"), Side("b"), (experiment,))))
+    assert "<b>" not in text
+    assert text.count("&#60;b&#62;&#124;") == 2
 
 
 @pytest.mark.slow

@@ -223,8 +223,8 @@ def _overview(experiment: ExperimentChange) -> list[str]:
     if verdict == NOT_COMPARED:
         verdict = f"{verdict}: {experiment.reason}"
     elif verdict in {BETTER, WORSE}:
-        return [experiment.name, f"**{verdict}**", *_accuracy(experiment)]
-    return [experiment.name, _plain(verdict), *_accuracy(experiment)]
+        return [_plain(experiment.name), f"**{verdict}**", *_accuracy(experiment)]
+    return [_plain(experiment.name), _plain(verdict), *_accuracy(experiment)]
 
 
 def _accuracy(experiment: ExperimentChange) -> list[str]:
@@ -237,7 +237,7 @@ def _accuracy(experiment: ExperimentChange) -> list[str]:
 
 def _markdown_details(experiment: ExperimentChange) -> Iterator[str]:
     yield ""
-    yield f"<details><summary>{experiment.name}</summary>"
+    yield f"<details><summary>{_plain(experiment.name)}</summary>"
     yield ""
     for change in experiment.configuration:
         values = " → ".join(_plain(_describe_value(value)) for value in (change.first, change.second))
