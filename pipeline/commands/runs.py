@@ -1,6 +1,7 @@
 """runs: list the runs apart from DVC, with their accuracies and what differs from their experiment."""
 
 import argparse
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -48,9 +49,12 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
         return
     rows = [["run", "data", "valid", "test", "differs from its experiment in"]]
     for each in found:
-        told = " ".join(f"{key}={value}" for key, value in each["differences"].items())
+        differences = each["differences"]
+        told = "not known: conf/ has no such experiment on such data now"
+        if differences is not None:
+            told = " ".join(f"{key}={value}" for key, value in differences.items()) or "nothing"
         data = f"{each['source']} {each['dataset']}"
-        rows.append([each["run"], data, *accuracy_cells(each["figures"]), told or "nothing"])
+        rows.append([each["run"], data, *accuracy_cells(each["figures"]), told])
     for line in table(rows, left=(0, 1, 4)):
         write(line)
 
@@ -61,30 +65,41 @@ def _read(layout: Layout) -> Iterator[dict[str, Any]]:
     from pipeline.config.compose import read_config
 
     home = layout.root / "runs"
-    bases: dict[tuple[str, ...], dict[str, Any]] = {}
+    bases: dict[tuple[str, ...], dict[str, Any] | None] = {}
     for path in sorted(home.rglob(Results(home).config.name)):
         config, overrides = read_config(path), read_overrides(path.parent)
         base = config.name, config.source, config.dataset.name
         if base not in bases:
-            bases[base] = _values(_config_in_conf(layout, config))
+            found = _config_in_conf(layout, config)
+            bases[base] = None if found is None else _values(found)
+        values = bases[base]
         yield {
             "run": path.parent.relative_to(home).as_posix(),
             "experiment": config.name,
             "dataset": config.dataset.name,
             "source": config.source,
             "overrides": overrides,
-            "differences": _differences(bases[base], _values(config), overrides),
+            "differences": None if values is None else _differences(values, _values(config), overrides),
             "figures": read_figures(path.parent),
         }
 
 
-def _config_in_conf(layout: Layout, config: "Config") -> "Config":
-    """The experiment as conf/ has it now; what every run has where there is no such experiment."""
+def _config_in_conf(layout: Layout, config: "Config") -> "Config | None":
+    """The experiment as conf/ has it now; what every run has where there is no such experiment.
+
+    Where the experiment's own data set has no such source, that of the run takes its place; None where conf/
+    has none of them any more.
+    """
     from pipeline.config.compose import compose  # not needed for --help
+    from pipeline.core.errors import ConfigError
 
     is_there = (layout.conf / "experiment" / f"{config.name}.yaml").is_file()
-    choice = f"experiment={config.name}" if is_there else f"dataset={config.dataset.name}"
-    return compose(layout.conf, [choice, f"source={config.source}"])
+    experiment = [f"experiment={config.name}"] if is_there else []
+    dataset, source = f"dataset={config.dataset.name}", f"source={config.source}"
+    for data in ([source], [dataset, source]) if is_there else ([dataset, source],):
+        with contextlib.suppress(ConfigError):
+            return compose(layout.conf, [*experiment, *data])
+    return None
 
 
 def _values(config: "Config") -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,28 @@ def test_the_runs_of_one_experiment(add: Callable[..., Path], cli: Run) -> None:
     assert found["figures"] == {"test": 0.5}
     # There is no such experiment: what differs is told from the values of every run.
     assert found["differences"]["model.hidden"] == [8]
+
+
+def test_a_run_on_data_that_the_experiment_or_conf_has_not(
+    checkout: Layout, configs: dict[str, Config], add: Callable[..., Path], cli: Run
+) -> None:
+    """Such a run is one line, and hides no other."""
+    definition = (checkout.conf / "dataset" / "tiny.yaml").read_text(encoding="utf-8")
+    own = definition.replace("name: tiny", "name: own").replace("  bundled:", "  local:")
+    write_text(checkout.conf / "dataset" / "own.yaml", own)
+    renamed = {"bundled": "local"}
+    sources = {renamed.get(key, key): source for key, source in configs["tiny"].dataset.sources.items()}
+    for name in ("own", "gone"):
+        dataset = replace(configs["tiny"].dataset, name=name, sources=sources)
+        config = replace(configs["tiny"], dataset=dataset, source="local", seed=7)
+        write_text(checkout.root / "runs" / name / "config.yaml", to_yaml(config))
+    add("tiny", {})
+    gone, here, tiny = json.loads(cli("runs", "--json").out)["runs"]
+    assert (gone["differences"], here["differences"], tiny["differences"]) == (None, {"seed": 7}, {})
+    assert "local gone" in cli("runs").out.splitlines()[1]
+    assert (
+        cli("runs").out.splitlines()[1].endswith("not known: conf/ has no such experiment on such data now")
+    )
 
 
 def test_no_runs(checkout: Layout, cli: Run) -> None:
