@@ -5,6 +5,7 @@ the disk or else from the cache.
 """
 
 import contextlib
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -61,14 +62,14 @@ class Revision:
         remedy = "it is of another version of the pipeline, or damaged"
         try:
             definition = configuration["dataset"]["sources"][configuration["source"]]
-            classes, test_count = len(definition["classes"]), int(definition["test_count"])
+            classes, images = len(definition["classes"]), _count_places(definition)
             str(configuration["dataset"]["name"]), str(configuration["loss"]["name"])
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(
                 f"{self._title(results.config)}: {error} is not as expected; {remedy}"
             ) from None
         arrays = read_arrays(results.probabilities)
-        rules = contracts.probabilities_rules(classes, test_count)
+        rules = contracts.probabilities_rules(classes, images)
         contracts.check(arrays, rules, Path(self._title(results.probabilities)), remedy)
         parts = read_arrays(results.split)
         return Version(
@@ -153,6 +154,17 @@ class Revision:
 
     def _title(self, path: Path) -> str:
         return f"{path.relative_to(self._folder).as_posix()} of {self.side.name}"
+
+
+def _count_places(definition: dict[str, Any]) -> int:
+    """How many places a test part's images may have, by the definition of a source.
+
+    They are places in the train set where there is no test set. A definition may leave open how many.
+    """
+    count = definition.get("test_count")
+    if count == 0:
+        count = definition.get("train_count")
+    return sys.maxsize if count is None else int(count)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -248,6 +248,15 @@ def test_outputs_that_are_not_what_they_should_be(history: History, cli: Run) ->
 
 
 @pytest.mark.slow
+def test_a_test_set_of_open_size_and_none_at_all(history: History, cli: Run) -> None:
+    """Images then have any places, or places in the train set."""
+    for count in ("null", "0"):
+        history.edit("outputs/tiny/config.yaml", "test_count: 100\n", f"test_count: {count}\n")
+        found = only(cli("diff", "--json").out)
+        assert (found["verdict"], found["reason"]) == ("identical", "")
+        history.edit("outputs/tiny/config.yaml", f"test_count: {count}\n", "test_count: 100\n")
+
+
 def test_an_experiment_of_one_side_alone(history: History, cli: Run) -> None:
     history.edit("params.yaml", "  tiny:", "  tiny_grid: {dataset: tiny}\n  tiny:")
     ended = cli("diff", "--json")
