@@ -29,6 +29,8 @@ def test_its_commands_are_make_targets() -> None:
     commands = [step["run"] for step in JOB["steps"] if "run" in step]
     assert commands == ["make test", "make changes", "make comment"]
     assert {command.removeprefix("make ") for command in commands} <= targets
+    # The merge's first parent: the base that the event names may be older than what is checked out.
+    assert [step["env"]["BASE"] for step in JOB["steps"] if step.get("run") == "make changes"] == ["HEAD~1"]
 
 
 def test_its_actions_have_versions_and_it_may_do_little() -> None:
