@@ -36,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dataset", metavar="NAME", help="a name from conf/dataset/ (default: the pickles' own)"
     )
-    parser.add_argument("--source", help="bundled or official (default: the pickles' own, else bundled)")
+    parser.add_argument(
+        "--source", help="bundled, official or local (default: the pickles' own, else bundled)"
+    )
     parser.add_argument(
         "--part", default="test", choices=("train", "test"), help="test (the default) or train"
     )

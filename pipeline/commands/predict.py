@@ -72,7 +72,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dataset", metavar="NAME", help="a name from conf/dataset/ (default: the pickle's own)"
     )
-    parser.add_argument("--source", help="bundled or official (default: the pickle's own, else bundled)")
+    parser.add_argument(
+        "--source", help="bundled, official or local (default: the pickle's own, else bundled)"
+    )
     parser.add_argument(
         "--activation",
         metavar="NAME",
