@@ -694,6 +694,26 @@ def test_a_job_that_fails_does_not_stop_the_others(
     assert [run.name for run in done] == ["1"]
 
 
+@pytest.mark.usefixtures("parsed")
+def test_a_sweep_has_its_table_whatever_happens_in_a_job(
+    cli: Run, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def run_composed(layout: Layout, composed: Any, folder: Path, *_: Any) -> None:  # noqa: ANN401  (not looked at)
+        del layout
+        if composed.seed == 2:
+            raise RuntimeError("not foreseen")
+        (folder / "metrics.json").write_text('{"test": 0.75}')
+
+    monkeypatch.setattr("pipeline.commands.train.run_composed", run_composed)
+    with pytest.raises(RuntimeError, match="not foreseen"):
+        cli("train", "-m", "experiment=tiny", "seed=1,2,3")
+    assert [line.split() for line in capfd.readouterr().out.splitlines()[1:]] == [
+        ["#0", "1", "-", "75.00", "%"],
+        ["#2", "3", "-", "75.00", "%"],
+        ["#1", "2", "failed"],
+    ]
+
+
 def test_a_run_that_diverges(parsed: Layout, cli: Run) -> None:
     del parsed
     ended = cli("train", "experiment=tiny", "model.activation=relu", "initializer.scale=1e30")

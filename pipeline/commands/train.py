@@ -157,10 +157,12 @@ def run_application(
             if any(note.startswith(_IN_RUN) for note in getattr(error, "__notes__", ())):
                 raise
             raise _explain_error(layout, error) from error
-        jobs = runs.read_journal(Path(journal))
-    if any(job.number is not None for job in jobs):
-        for line in runs.sweep_table(jobs, constant):
-            write(line)
+        finally:
+            # Whatever happened in one job, the others' results are told.
+            jobs = runs.read_journal(Path(journal))
+            if any(job.number is not None for job in jobs):
+                for line in runs.sweep_table(jobs, constant):
+                    write(line)
     codes = {job.exit_code for job in jobs} - {0}
     return 0 if not codes else 2 if codes == {2} else 1
 
