@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from typing import Final
 
 from pipeline.core import runtime
+from pipeline.core.errors import PipelineError
 from pipeline.core.paths import Layout
 
 EXAMPLE = "runtime"
@@ -67,11 +68,17 @@ class Rates:
 
 
 def run(layout: Layout, options: argparse.Namespace) -> None:
-    """Print the table, and what it means to take another tier."""
+    """Print the table, and what it means to take another tier.
+
+    Raises:
+        PipelineError: no tier runs here.
+    """
     from pipeline.commands.shared.terminal import table, write  # not needed for --help
 
     del layout, options
     rates = _measure()
+    if not rates:
+        raise PipelineError("no tier runs here: pipeline results says why")
     first = next(iter(rates))
     rows = [["tier", *(f"{name}, steps/s" for name in _NETWORKS), f"beside {first}"]]
     for tier, found in rates.items():
@@ -79,7 +86,7 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
         rows.append([tier, *(f"{found[name]:,.0f}" for name in _NETWORKS), _describe_range(shares)])
     for line in table(rows):
         write(line)
-    for tier in runtime.TIERS.keys() - rates.keys():
+    for tier in [tier for tier in runtime.TIERS if tier not in rates]:
         write(f"{tier}: does not run here; {runtime.VARIABLE}={tier} pipeline results says why")
     write()
     write("portable gives the same bits on every x86-64 machine with AVX2, another tier gives other bits.")

@@ -43,7 +43,7 @@ MASK_STREAM: Final = 2
 """Which of the seed's independent random streams dropout draws from; 1 is the split's."""
 
 LOOKUP_STEPS: Final = 32
-"""For how many of them images and labels are looked up at a time, for the same reason."""
+"""For how many of them images and labels are looked up at a time: a look-up costs more than what it finds."""
 
 
 @dataclass(frozen=True)
