@@ -107,17 +107,10 @@ def _values(config: "Config") -> dict[str, Any]:
     from omegaconf import OmegaConf  # slow to import
 
     from pipeline.config.compose import to_yaml
+    from pipeline.report.versions import leaves
 
-    nested = OmegaConf.to_container(OmegaConf.create(to_yaml(config)))
-    return {key: value for key, value in _flat(nested, "") if key.partition(".")[0] not in _LEFT_OUT}
-
-
-def _flat(node: Any, prefix: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401  (plain YAML data)
-    if not isinstance(node, Mapping):
-        yield prefix, node
-        return
-    for key, value in node.items():
-        yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    nested: Any = OmegaConf.to_container(OmegaConf.create(to_yaml(config)))  # a mapping, as the YAML is
+    return {key: value for key, value in leaves(nested) if key.partition(".")[0] not in _LEFT_OUT}
 
 
 def _differences(

@@ -170,7 +170,7 @@ def compare_seeds(name: str, first: Sequence[Version], second: Sequence[Version]
 
 def configuration_changes(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[ValueChange]:
     """The keys of two configurations, dotted, whose values differ, in the order of the second."""
-    before, after = dict(_leaves(first)), dict(_leaves(second))
+    before, after = dict(leaves(first)), dict(leaves(second))
     return [
         ValueChange(key, before.get(key), after.get(key))
         for key in dict.fromkeys((*after, *before))
@@ -179,10 +179,11 @@ def configuration_changes(first: Mapping[str, Any], second: Mapping[str, Any]) -
     ]
 
 
-def _leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The values of a configuration by their dotted keys; a mapping without any is a value, too."""
     for key, item in value.items():
         if isinstance(item, Mapping) and item:
-            yield from _leaves(item, f"{prefix}{key}.")
+            yield from leaves(item, f"{prefix}{key}.")
         elif isinstance(item, float) and not math.isfinite(item):
             yield f"{prefix}{key}", str(item)  # JSON has no such numbers
         else:
