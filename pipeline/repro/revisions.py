@@ -204,19 +204,24 @@ def open_revisions(root: Path, first: str, second: str) -> Iterator[tuple[Revisi
     from dvc.api import DVCFileSystem  # takes half a second
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
-    from dvc.scm import NoSCM, SCMError
+    from dvc.scm import SCM, NoSCM, SCMError
 
     no_git = (
         f"{root} is no git repository, so it has no revisions to compare: git init && git add . &&"
         " git commit; two pickles are compared by pipeline compare A.pkl B.pkl"
     )
     try:
+        SCM(str(root)).close()  # first, for without git Repo fails with its databases open
         repo = Repo(str(root))
     except SCMError as error:
         raise PipelineError(no_git) from error
     except DvcException as error:
         raise PipelineError(f"{root}: DVC cannot open it: {shorten(str(error))}") from error
-    with repo, tempfile.TemporaryDirectory(prefix="pipeline-diff-") as folder:
+    with (
+        repo,
+        contextlib.ExitStack() as opened_files,
+        tempfile.TemporaryDirectory(prefix="pipeline-diff-") as folder,
+    ):
         if isinstance(repo.scm, NoSCM):  # core.no_scm
             raise PipelineError(no_git)
         if repo.scm.no_commits:
@@ -232,6 +237,8 @@ def open_revisions(root: Path, first: str, second: str) -> Iterator[tuple[Revisi
                 remote = repo.config["core"].get("remote")
                 files = DVCFileSystem(str(root), rev=side.commit, subrepos=bool(inside.parts), remote=remote)
                 place = inside
+            # A commit's has a repository of its own, with a database.
+            opened_files.callback(files.close)
             opened.append(Revision(side, files, place, Path(folder, str(number))))
         yield opened[0], opened[1], repo
 

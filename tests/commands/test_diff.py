@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -282,6 +283,21 @@ def test_without_git_or_a_commit(history: History, cli: Run) -> None:
     ended = cli("diff")
     assert ended.code == 1
     assert "has no commit yet" in ended.err
+
+
+def test_no_database_stays_open(history: History, cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From Python 3.13 on such a one is a warning, at a time of its own."""
+    opened: list[sqlite3.Connection] = []
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: opened.append(connect(*a, **k)) or opened[-1])
+    history.improve()
+    assert cli("diff").code == 0
+    shutil.rmtree(history.root / ".git")
+    assert cli("diff").code == 1
+    assert opened
+    for each in opened:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            each.execute("")
 
 
 @pytest.mark.slow
