@@ -200,6 +200,7 @@ def checkout(template: Checkout, tmp_path: Path) -> Checkout:
     )
 
 
+@pytest.mark.slow
 def test_a_second_time_nothing_runs_and_nothing_is_left_to_commit(checkout: Checkout) -> None:
     before = checkout.outputs()
     assert checkout.repro(*all_but_pictures(checkout)) == set()
@@ -213,6 +214,7 @@ def test_a_second_time_nothing_runs_and_nothing_is_left_to_commit(checkout: Chec
     assert not checkout.git("ls-files", "data", "runs")
 
 
+@pytest.mark.slow
 def test_every_experiment_is_in_the_table_of_metrics(checkout: Checkout) -> None:
     (revision,) = json.loads(checkout.dvc("metrics", "show", "--json")).values()
     assert set(revision["data"]) == {f"outputs/{experiment}/metrics.json" for experiment in EXPERIMENTS}
@@ -491,6 +493,7 @@ def edit_while_running(checkout: Checkout, stage: str, path: str) -> None:
     (checkout.root / "edit").touch()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "path"),
     [
@@ -943,6 +946,7 @@ def test_a_remote_out_of_reach_does_not_keep_anything_from_running(checkout: Che
         assert re.search("cannot read the remote|ERROR", printed)
 
 
+@pytest.mark.slow
 def test_a_remote_that_is_not_there_is_one_line(checkout: Checkout) -> None:
     printed = checkout.run("python", "-m", "pipeline", "check-remote", code=2)
     assert "To set one up: make remote URL=/media/storage\n" in printed

@@ -648,6 +648,7 @@ def test_a_path_is_no_syntax(parsed: Layout, cli: Run, monkeypatch: pytest.Monke
     assert [folder.name for folder in moved.root.parent.iterdir()] == [name]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_pictures")
 def test_a_sweep_of_two(parsed: Layout, cli: Run) -> None:
     ended = cli("train", "-m", "experiment=tiny", "model.hidden=[3],[4,5]")

@@ -86,6 +86,7 @@ def test_every_experiment_composes_and_names_itself(experiment: str) -> None:
         check_names(config)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("group", "option"),
     [

@@ -10,6 +10,7 @@ from pipeline.core.runtime import TIERS
 from tests.conftest import Run
 
 
+@pytest.mark.slow
 def test_every_tier_that_runs_here_is_measured(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "_SECONDS", 0.001)
     ended = cli("runtime")
@@ -20,6 +21,7 @@ def test_every_tier_that_runs_here_is_measured(cli: Run, monkeypatch: pytest.Mon
     assert lines[1].split()[-1] == "1.00"  # beside itself
 
 
+@pytest.mark.slow
 def test_a_tier_whose_process_ends_is_left_out_and_told(cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     start = runtime._start
 

@@ -149,6 +149,7 @@ def test_importing_the_package_decides(module: str, environment: Mapping[str, st
     }
 
 
+@pytest.mark.slow
 @needs_avx2
 def test_a_training_has_the_same_bits_whatever_the_environment_says() -> None:
     program = TRAIN.format(conf=str(ROOT / "conf"))
@@ -159,6 +160,7 @@ def test_a_training_has_the_same_bits_whatever_the_environment_says() -> None:
     assert run(program, {runtime.VARIABLE: "native", "OPENBLAS_CORETYPE": "Sandybridge"}) != clean
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.stem)
 def test_a_benchmark_runs_on_the_tier_too(script: Path) -> None:
     """It imports the package before NumPy."""

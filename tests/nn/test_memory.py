@@ -87,13 +87,24 @@ SHAPES = {
         "training.epochs=1",
     ),
     "projected": ("preprocess=pca", "model.hidden=[20]", "training.batch_size=500", "training.epochs=1"),
-    **{name: ("model.hidden=[600]", f"optimizer={name}", "training.epochs=1") for name in OPTIMIZERS},
+}
+OF_OPTIMIZERS = {
+    name: ("model.hidden=[600]", f"optimizer={name}", "training.epochs=1") for name in OPTIMIZERS
 }
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_training_takes_no_more_than_was_said(shape: str) -> None:
-    config = composed(*SHAPES[shape])
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        *(pytest.param(overrides, id=name) for name, overrides in SHAPES.items()),
+        *(
+            pytest.param(overrides, id=name, marks=pytest.mark.slow)
+            for name, overrides in OF_OPTIMIZERS.items()
+        ),
+    ],
+)
+def test_training_takes_no_more_than_was_said(overrides: tuple[str, ...]) -> None:
+    config = composed(*overrides)
     told, found = sum(memory.needed_bytes(config).values()), measured_bytes(config)
     assert found > 5_000_000
     assert found <= told <= 3 * found

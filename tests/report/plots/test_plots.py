@@ -332,7 +332,25 @@ def drawn(name: str) -> Drawn:
     return draw(FIGURES[name]())
 
 
-every_case = pytest.mark.parametrize("name", FIGURES)
+# One of each kind. The others are its extremes.
+ORDINARY = [
+    "curves, rate falls",
+    "60 steps",
+    "confusion",
+    "reliability",
+    "ROC",
+    "weights, one",
+    "7 mistakes",
+    "7 disagreements",
+    "2 predictions",
+    "grid of two",
+    "grid or draws, 3 axes",
+    "parallel, 3 axes",
+]
+
+every_case = pytest.mark.parametrize(
+    "name", [name if name in ORDINARY else pytest.param(name, marks=pytest.mark.slow) for name in FIGURES]
+)
 
 
 @every_case
@@ -373,23 +391,7 @@ def test_a_picture_is_of_a_handy_size(name: str) -> None:
     assert 150 <= picture.height <= 2400
 
 
-AGAIN = [
-    "curves, rate falls",
-    "60 steps",
-    "confusion",
-    "reliability",
-    "ROC",
-    "weights, one",
-    "7 mistakes",
-    "7 disagreements",
-    "2 predictions",
-    "grid of two",
-    "grid or draws, 3 axes",
-    "parallel, 3 axes",
-]
-
-
-@pytest.mark.parametrize("name", AGAIN)
+@pytest.mark.parametrize("name", ORDINARY)
 def test_drawing_again_gives_the_same_bytes(name: str) -> None:
     figure, png, _ = drawn(name)
     assert style.to_png(figure) == png
@@ -434,8 +436,9 @@ print("matplotlib.pyplot" in sys.modules)
 """
 
 
+@pytest.mark.slow
 def test_another_process_with_other_settings_gives_the_same_bytes(tmp_path: Path) -> None:
-    names = AGAIN[::2]
+    names = ORDINARY[::2]
     (tmp_path / "matplotlibrc").write_text(
         "font.size: 20\nfont.family: serif\naxes.facecolor: red\nfigure.dpi: 50\nsavefig.dpi: 60\n"
         "lines.linewidth: 9\ntext.hinting: none\naxes.grid.axis: x\nfigure.constrained_layout.h_pad: 1\n"
@@ -851,6 +854,7 @@ print(hashlib.sha256(style.to_png(figure)).hexdigest())
 """
 
 
+@pytest.mark.slow
 def test_the_surroundings_change_no_picture(tmp_path: Path, python: Callable[..., Any]) -> None:
     """What notebooks and users set: hinting, another backend, settings and styles that are no text."""
     quiet = python("-c", PICTURE)
