@@ -164,7 +164,9 @@ def test_another_size_is_scaled_and_centred() -> None:
     assert small.tolist() == [[0] * 3, [77] * 3, [77] * 3, [77] * 3, [0] * 3]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", ["folder", *(pytest.param(kind, marks=pytest.mark.slow) for kind in KINDS[1:])]
+)
 @pytest.mark.parametrize(
     ("others", "reason"),
     [

@@ -391,6 +391,7 @@ def test_a_picture_is_of_a_handy_size(name: str) -> None:
     assert 150 <= picture.height <= 2400
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ORDINARY)
 def test_drawing_again_gives_the_same_bytes(name: str) -> None:
     figure, png, _ = drawn(name)
