@@ -131,7 +131,7 @@ test-all: $(SERVICE_READY) ## run all tests
 coverage: $(DEV_READY) ## run the tests and show which lines they miss
 	@$(PYTEST) -m "not slow and not service" --cov --cov-report=term
 
-benchmark: $(DEV_READY) ## measure training beside other libraries, write docs/training_speed.* (see benchmarks/requirements.txt)
+benchmark: $(DEV_READY) ## measure training beside other libraries, write docs/training_speed/ (see benchmarks/requirements.txt)
 	@python benchmarks/training.py
 
 lint: $(DEV_READY) ## check style and types

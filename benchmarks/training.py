@@ -5,7 +5,7 @@ descent. Each runs in a process of its own, started once and kept; they take tur
 for several rounds, so that whatever else the machine does meets them alike. Processor affinity limits all
 of them to one core, then to two.
 
-    python benchmarks/training.py                       # about ten minutes; writes docs/training_speed.*
+    python benchmarks/training.py                       # ten minutes; writes docs/training_speed/PROCESSOR.*
     python benchmarks/training.py --rounds 3 --only 784-50-10 --output /tmp/speed
 
 `pip install -r benchmarks/requirements.txt` brings the other libraries; a missing one is a line saying so.
@@ -14,9 +14,11 @@ the time of day.
 """
 
 import argparse
+import importlib.metadata
 import importlib.util
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -479,6 +481,20 @@ TARGETS: Final = (
 )
 
 
+def processor() -> str:
+    """What Linux calls the processor, with the family and model that tell apart those of one name."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0].splitlines()
+    values = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    vectors = "AVX-512" if "avx512f" in values.get("flags", "").split() else "no AVX-512"
+    family, model = values.get("cpu family", "?"), values.get("model", "?")
+    return f"{values.get('model name', 'unknown')} (family {family}, model {model}, {vectors})"
+
+
+def file_name(processor: str) -> str:
+    """The name of a processor as that of a file: ``amd_epyc_family_25_model_17_avx_512``."""
+    return "_".join(re.findall(r"[a-z0-9]+", processor.lower()))
+
+
 def table(found: dict[int, Rates], names: Sequence[str]) -> list[str]:
     """Medians, with the smallest and largest below."""
     names = [name for name in names if any(name in rates for rates in found.values())]
@@ -597,7 +613,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--only", default="", help="just the tasks whose names contain this")
-    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "training_speed")
+    parser.add_argument(
+        "--output", type=Path, default=ROOT / "docs" / "training_speed" / file_name(processor())
+    )
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--cores", type=int, default=1, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -631,6 +649,8 @@ def write(
     lines = [
         "# Training speed",
         "",
+        f"Processor: {processor()}, {len(os.sched_getaffinity(0))} cores of it.",
+        f"NumPy {importlib.metadata.version('numpy')}.",
         "Written by `make benchmark`: steps per second (drawing a batch, gathering it, gradient, update).",
         f"Medians of {options.rounds} rounds in which all took turns, with the smallest and largest below.",
         "On one core the clock is a process's own processor time, on two the time of day.",
