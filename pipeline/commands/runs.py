@@ -28,16 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(layout: Layout, options: argparse.Namespace) -> None:
-    """Print the runs.
-
-    Raises:
-        PipelineError: a file of a run is damaged.
-    """
+    """Print the runs; one that cannot be read, of another version or damaged, is a line that says so."""
     from pipeline.commands.shared.runs import accuracy_cells  # not needed for --help
     from pipeline.commands.shared.terminal import table, write, write_json
 
     found = [
-        each for each in _read(layout) if not options.experiments or each["experiment"] in options.experiments
+        each
+        for each in _read(layout)
+        if not options.experiments or "error" in each or each["experiment"] in options.experiments
     ]
     if options.json:
         write_json({"runs": found})
@@ -49,6 +47,9 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
         return
     rows = [["run", "data", "valid", "test", "differs from its experiment in"]]
     for each in found:
+        if "error" in each:
+            rows.append([each["run"], "", "", "", each["error"]])
+            continue
         differences = each["differences"]
         told = "not known: conf/ has no such experiment on such data now"
         if differences is not None:
@@ -60,27 +61,34 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
 
 
 def _read(layout: Layout) -> Iterator[dict[str, Any]]:
-    """What is told of each run, the oldest first."""
+    """What is told of each run, the oldest first: of one that cannot be read, why."""
     from pipeline.commands.shared.runs import read_figures, read_overrides  # not needed for --help
     from pipeline.config.compose import read_config
+    from pipeline.core.errors import PipelineError
 
     home = layout.root / "runs"
     bases: dict[tuple[str, ...], dict[str, Any] | None] = {}
     for path in sorted(home.rglob(Results(home).config.name)):
-        config, overrides = read_config(path), read_overrides(path.parent)
+        run = path.parent.relative_to(home).as_posix()
+        try:
+            config, overrides = read_config(path), read_overrides(path.parent)
+            figures = read_figures(path.parent)
+        except PipelineError as error:
+            yield {"run": run, "error": str(error).removeprefix(f"{path.parent}/").splitlines()[0]}
+            continue
         base = config.name, config.source, config.dataset.name
         if base not in bases:
             found = _config_in_conf(layout, config)
             bases[base] = None if found is None else _values(found)
         values = bases[base]
         yield {
-            "run": path.parent.relative_to(home).as_posix(),
+            "run": run,
             "experiment": config.name,
             "dataset": config.dataset.name,
             "source": config.source,
             "overrides": overrides,
             "differences": None if values is None else _differences(values, _values(config), overrides),
-            "figures": read_figures(path.parent),
+            "figures": figures,
         }
 
 

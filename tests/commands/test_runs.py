@@ -102,12 +102,18 @@ def test_no_runs(checkout: Layout, cli: Run) -> None:
     assert ended.out.startswith(f"no runs in {checkout.root / 'runs'}: ")
 
 
-def test_a_run_that_is_damaged(add: Callable[..., Path], cli: Run) -> None:
-    folder = add("a", {})
-    (folder / "metrics.json").write_text("{")
-    ended = cli("runs")
-    assert ended.code == 1
-    assert ended.err.startswith(f"pipeline: {folder / 'metrics.json'}: ")
+def test_a_run_that_cannot_be_read_is_a_line_and_hides_no_other(add: Callable[..., Path], cli: Run) -> None:
+    add("a", {}).joinpath("metrics.json").write_text("{")
+    old = add("b", {}) / "config.yaml"
+    old.write_text(old.read_text().replace("dtype:", "precision:"))
+    add("c", {})
+    ended = cli("runs", "tiny")
+    assert (ended.code, ended.err) == (0, "")
+    _, damaged, old_run, sound = ended.out.splitlines()
+    assert damaged.split()[:2] == ["a", "metrics.json:"]
+    assert old_run.split()[:2] == ["b", "precision:"]
+    assert "dtype" in old_run
+    assert sound.split()[0] == "c"
 
 
 # A sweep
