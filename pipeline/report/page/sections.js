@@ -177,9 +177,11 @@ function details(experiment) {
 
 function curves(experiment) {
   const { history } = experiment;
-  const lines = (measure) => ["train", "valid"].map((part, index) => ({ name: part, colour: colour(index), dash: DASHES[index], x: history.epoch, y: history[`${part}_${measure}`] }));
+  const parts = ["train", "valid"].filter((part) => history[`${part}_loss`].some((value) => value !== null));
+  const title = { train: "Train part", valid: "Valid part" }[parts.join()] ?? "Train and valid part";
+  const lines = (measure) => parts.map((part, index) => ({ name: part, colour: colour(index), dash: DASHES[index], x: history.epoch, y: history[`${part}_${measure}`] }));
   return [element("h4", {}, "Curves"),
-    element("div", { class: "columns" }, ["accuracy", "loss"].map((measure) => lineChart(lines(measure), curveOptions(measure, "Train and valid part")))),
+    element("div", { class: "columns" }, ["accuracy", "loss"].map((measure) => lineChart(lines(measure), curveOptions(measure, title)))),
     element("details", {}, element("summary", {}, "Curves as a table"),
       table("Epochs", Object.keys(history).map((name) => name.replaceAll("_", " ")),
         history.epoch.map((_, row) => Object.entries(history).map(([name, column]) => (isShare(name) ? figure(name, column[row]) : number(column[row]))))))];

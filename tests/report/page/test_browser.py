@@ -149,7 +149,19 @@ def experiments(folder: Layout) -> list[Experiment]:
     weights = base64.b64encode(units.tobytes()).decode()
     large = replace(made[0], name="large", parameters=None, weights=weights)
     parameters = encode_numbers(np.concatenate([SMALL.ravel(), np.zeros(10)]))
-    small = replace(made[0], name="small", image_shape=[8, 8, 1], sizes=[64, 10], parameters=parameters)
+    # Without a valid part.
+    history = {
+        name: [None] * len(column) if name.startswith("valid") else column
+        for name, column in made[0].history.items()
+    }
+    small = replace(
+        made[0],
+        name="small",
+        image_shape=[8, 8, 1],
+        sizes=[64, 10],
+        parameters=parameters,
+        history=history,
+    )
     return [*made, large, small]
 
 
@@ -449,6 +461,16 @@ def test_experiments_are_overlaid_and_can_be_taken_away(
     page.get_by_role("combobox", name="Show").select_option("loss")
     assert "loss by epoch" in page.locator("#overview .chart figcaption").inner_text()
     assert_count(lines, len(experiments) - 1)
+
+
+def test_the_curves_are_of_the_parts_that_there_are(opened: Callable[..., Any]) -> None:
+    page = opened()
+    for name, parts in (("small", ["train"]), ("tanh", ["train", "valid"])):
+        show(page, name)
+        chart = page.locator("#experiment .chart").first
+        assert_count(chart.locator("path.line"), len(parts))
+        caption = " and ".join(parts).capitalize()
+        assert f"{caption} part: accuracy by epoch" in chart.locator("figcaption").inner_text()
 
 
 def test_a_search_shows_every_trial_that_ended_and_marks_the_best(opened: Callable[..., Any]) -> None:
