@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from pipeline.commands.verify import BY_EIGENVECTORS
 from pipeline.config.build import with_values  # before NumPy, whose environment the package fixes
 from pipeline.config.compose import compose
 from pipeline.config.schema import Config, File, Preprocess, Split
@@ -112,17 +113,28 @@ def of_drawing(drawing: Drawing) -> Iterator[bytes]:
 
 
 def of_split(drawing: Drawing) -> Iterator[bytes]:
-    """Index arrays and what every preprocessor learns."""
+    """Index arrays, and what preprocessors learn by sums alone."""
     labels, test_labels = drawing.train_labels, drawing.test_labels
     pixels = drawing.train_images.reshape(len(labels), -1)
     settings = Split("stratified", train_fraction=0.7, valid_fraction=0.2)
     for random in RANDOM_SOURCES:
         chosen = splitting.split(settings, labels, test_labels, random_source(random, 3, 1))
         yield from (part.tobytes() for part in (chosen.train, chosen.valid, chosen.test))
-        for name in preprocessing.PREPROCESSORS:
-            preprocess = compose(CONF, [f"preprocess={name}"]).preprocess
-            learnt = preprocessing.learn(preprocess, pixels, chosen.train, 1)
-            yield from (array.tobytes() for array in learnt.arrays().values())
+        for name in sorted(set(preprocessing.PREPROCESSORS) - BY_EIGENVECTORS):
+            yield from learnt(name, pixels, chosen.train)
+
+
+def of_components(drawing: Drawing) -> Iterator[bytes]:
+    """What preprocessors learn by the BLAS and LAPACK."""
+    pixels = drawing.train_images.reshape(len(drawing.train_labels), -1)
+    for name in sorted(BY_EIGENVECTORS):
+        yield from learnt(name, pixels, np.arange(len(pixels)))
+
+
+def learnt(name: str, pixels: np.ndarray, indices: np.ndarray) -> Iterator[bytes]:
+    """The statistics of a preprocessor as conf/ has it."""
+    statistics = preprocessing.learn(compose(CONF, [f"preprocess={name}"]).preprocess, pixels, indices, 1)
+    yield from (array.tobytes() for array in statistics.arrays().values())
 
 
 def of_training(drawing: Drawing) -> Iterator[bytes]:
@@ -230,6 +242,7 @@ def of_workers(drawing: Drawing) -> Iterator[bytes]:
 PARTS: Final[Mapping[str, Callable[[Drawing], Iterator[bytes]]]] = {
     "drawing": of_drawing,
     "split": of_split,
+    "components": of_components,
     "training": of_training,
     "workers": of_workers,
     "stages": of_stages,

@@ -30,9 +30,9 @@ from typing import Any, Final
 from pipeline.core import processor, runtime
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-QUICK_PARTS: Final = ("drawing", "split", "training")
+QUICK_PARTS: Final = ("drawing", "split", "components", "training")
 # The emulator starts programs by the real processor: worker processes are not emulated.
-EMULATED_PARTS: Final = ("drawing", "split", "training", "stages")
+EMULATED_PARTS: Final = ("drawing", "split", "components", "training", "stages")
 PARTS: Final = (*EMULATED_PARTS, "workers")
 # What hangs on nothing but integers and correctly rounded operations is the same even without AVX2.
 EXACT_PARTS: Final = ("drawing", "split")

@@ -27,7 +27,7 @@ def matrix(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 def found(changes: Mapping[str, str] | None = None, *doubts: str) -> dict[str, Any]:
-    parts = {"drawing": "d", "split": "s", "training": "t", "stages": "f"}
+    parts = {"drawing": "d", "split": "s", "components": "c", "training": "t", "stages": "f"}
     return {"parts": parts | dict(changes or {}), "doubts": list(doubts)}
 
 
@@ -38,6 +38,7 @@ def found(changes: Mapping[str, str] | None = None, *doubts: str) -> dict[str, A
         (found({"training": "x"}), True, "portable", ["portable, second: training differ"]),
         (found({"training": "x"}, "a doubt"), True, "portable", ["portable, second: training differ"]),
         (found({"training": "x"}, "a doubt"), False, "portable", []),
+        (found({"components": "x"}, "a doubt"), False, "portable", []),
         (found({"training": "x"}), False, "portable", ["second: training differ, and nobody is told"]),
         (
             found({"split": "x"}, "a doubt"),

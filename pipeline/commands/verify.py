@@ -3,7 +3,7 @@
 import argparse
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pipeline.core.errors import PipelineError, UsageError
 from pipeline.core.paths import Layout
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from pipeline.repro.outcome import Report
 
 EXAMPLE = "verify --experiment mnist_two_layer"
+
+BY_EIGENVECTORS: Final = frozenset({"pca", "zca"})
+"""Preprocessors whose statistics come from the BLAS and LAPACK."""
 
 _MOST_EXPLAINED = 8
 _SHOWN_COMMIT = 10  # characters
@@ -61,7 +64,7 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
     from pipeline.core.conflicts import refuse_conflicts_in
     from pipeline.core.progress import progress, say
     from pipeline.repro import clone as rerun
-    from pipeline.repro.lock import lock_text, needed, read_lock
+    from pipeline.repro.lock import followers, lock_text, needed, read_lock
     from pipeline.repro.outcome import compare
 
     if options.quick and (options.stage or options.experiment):
@@ -94,7 +97,7 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
             committed,
             fresh,
             edited=_find_edited(clone, fresh),
-            may_differ=_free_stages(fresh, reasons),
+            may_differ=followers(fresh, reasons),
             chosen={*ran, *targets} if targets else None,
             existing=stages,
         )
@@ -137,20 +140,24 @@ def _targets(clone: "Clone", stages: Sequence[str], options: argparse.Namespace)
 
 
 def _reasons(clone: "Clone", ran: Sequence[str]) -> dict[str, list[str]]:
-    """Experiment -> why its results may differ on this machine, where there is a reason."""
+    """Stage that hangs on the numeric environment -> why it may give other results here, where it may.
+
+    Training does, and a split that learns principal components. Else a split draws and adds up integers, and
+    only divides and takes roots, which every processor rounds alike; all before it only moves bytes.
+    """
     from pipeline.config.compose import read_config
 
     layout = Layout(clone.root)
-    names = dict.fromkeys(stage.partition("@")[2] for stage in ran if stage.startswith("train@"))
-    tiers = {name: read_config(layout.results(name).config).runtime.name for name in names}
+    tiers: dict[str, str] = {}
+    for stage in ran:
+        kind, _, name = stage.partition("@")
+        if kind not in {"split", "train"}:
+            continue
+        config = read_config(layout.results(name).config)
+        if kind == "train" or config.preprocess.name in BY_EIGENVECTORS:
+            tiers[stage] = config.runtime.name
     doubts = {tier: clone.doubts(tier) for tier in dict.fromkeys(tiers.values())}
-    return {name: doubts[tier] for name, tier in tiers.items() if doubts[tier]}
-
-
-def _free_stages(fresh: "Lock", reasons: Mapping[str, Sequence[str]]) -> set[str]:
-    from pipeline.repro.lock import numeric_stages
-
-    return numeric_stages(fresh, reasons)
+    return {stage: doubts[tier] for stage, tier in tiers.items() if doubts[tier]}
 
 
 def _find_edited(clone: "Clone", fresh: "Lock") -> list[str]:
@@ -174,10 +181,10 @@ def _print(report: "Report", reasons: Mapping[str, Sequence[str]], seconds: floa
         write(line)
     write()
     by_reason: dict[str, list[str]] = {}
-    for experiment, doubts in reasons.items():
-        by_reason.setdefault("; ".join(doubts), []).append(experiment)
-    for reason, experiments in by_reason.items():
-        write(f"What training gives may differ here for {', '.join(experiments)}: {reason}")
+    for stage, doubts in reasons.items():
+        by_reason.setdefault("; ".join(doubts), []).append(stage)
+    for reason, stages in by_reason.items():
+        write(f"What {', '.join(stages)} and those that follow give may differ here: {reason}")
     for stage in report.forgotten:
         write(f"dvc.lock has {stage}, which dvc.yaml no longer defines: it was not looked at")
     free = f", {len(report.free)} differ as they may" if report.free else ""

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from typing import Any
 
 from omegaconf import OmegaConf
 
@@ -13,9 +13,6 @@ from pipeline.core.errors import FormatError
 from pipeline.core.files.atomic import read_bytes, write_text
 from pipeline.core.files.tables import MAXIMUM_TEXT_BYTES
 from pipeline.repro.jobs import in_order
-
-_NUMERIC_STAGE: Final = "train"
-
 
 # ------------------------------------------------------------------------------------- what dvc.lock says
 
@@ -124,14 +121,10 @@ def needed(lock: Lock, stages: Collection[str]) -> set[str]:
     return found
 
 
-def numeric_stages(lock: Lock, experiments: Collection[str]) -> set[str]:
-    """Stages whose outputs hang on the numeric environment: training these, and all that follows from it.
-
-    Not those before: fetch, parse and compose only move bytes, and split draws integers, adds up integers,
-    and else only divides and takes roots, which every processor rounds alike.
-    """
+def followers(lock: Lock, stages: Collection[str]) -> set[str]:
+    """`stages`, where the lock has them, and all those that need their outputs, directly or not."""
     made_by = makers(lock)
-    found = {f"{_NUMERIC_STAGE}@{experiment}" for experiment in experiments} & set(lock)
+    found = set(lock).intersection(stages)
     while True:
         more = {
             stage

@@ -6,19 +6,23 @@ import subprocess
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from pipeline.commands import verify
+from pipeline.config.build import with_values
 from pipeline.config.compose import to_yaml
-from pipeline.config.schema import Config
+from pipeline.config.schema import Config, Preprocess
 from pipeline.core import runtime
 from pipeline.core.errors import PipelineError
 from pipeline.core.files.arrays import write_arrays
 from pipeline.core.files.atomic import write_text
 from pipeline.core.files.tables import write_csv, write_json
 from pipeline.core.paths import Layout
+from pipeline.nn.preprocessing import PREPROCESSORS, learn
 from pipeline.repro import clone as rerun
 from pipeline.repro import committed
 
@@ -261,6 +265,30 @@ def test_code_that_dvc_lock_has_not_seen(repository: Repository, cli: Run) -> No
     )
 
 
+def test_a_split_that_learns_components_hangs_on_the_processor(
+    repository: Repository, configs: dict[str, Config]
+) -> None:
+    clone: Any = SimpleNamespace(root=repository.layout.root, doubts=lambda _: ["the processor is a 6502"])
+    ran = ["compose@tiny", "split@tiny", "train@tiny"]
+    assert set(verify._reasons(clone, ran)) == {"train@tiny"}
+    projecting = {"preprocess.name": "pca", "preprocess.components": 5, "preprocess.epsilon": 1.0}
+    repository.config = with_values(configs["tiny"], projecting)
+    repository.make(repository.layout.root)
+    assert set(verify._reasons(clone, ran)) == {"split@tiny", "train@tiny"}
+
+
+def test_which_preprocessors_compute_eigenvectors() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 12), dtype=np.uint8)
+    values: dict[str, Any] = {"components": 3, "epsilon": 1.0}
+    learnt = {
+        name: learn(
+            Preprocess(name, **{key: values[key] for key in entry.settings}), pixels, np.arange(20), 1
+        )
+        for name, entry in PREPROCESSORS.items()
+    }
+    assert {name for name, each in learnt.items() if each.projection is not None} == verify.BY_EIGENVECTORS
+
+
 def test_where_the_promise_cannot_hold(
     repository: Repository, cli: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,7 +297,8 @@ def test_where_the_promise_cannot_hold(
     ended = cli("verify")
     assert ended.code == 0, ended.err
     assert ended.out.count("differs, as it may here") == 2
-    assert "What training gives may differ here for tiny: the processor is a 6502\n" in ended.out
+    told = "What train@tiny and those that follow give may differ here: the processor is a 6502\n"
+    assert told in ended.out
     assert ended.out.splitlines()[-1].startswith("3 of 5 outputs identical, 2 differ as they may (")
     # The configuration does not hang on the processor.
     repository.tamper = other_configuration

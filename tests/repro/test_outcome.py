@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.repro.lock import Lock, Recorded, needed, numeric_stages
+from pipeline.repro.lock import Lock, Recorded, followers, needed
 from pipeline.repro.outcome import State, compare
 
 
@@ -59,17 +59,17 @@ def test_a_folder_of_several_stages_is_made_by_all_of_them() -> None:
         "report": stage("pages", "page"),
     }
     assert needed(lock, ["report"]) == {*needed(lock, ["plot@x", "plot@y"]), "report"}
-    assert {"plot@x", "report"} <= numeric_stages(lock, ["x"])
+    assert {"plot@x", "report"} <= followers(lock, ["train@x"])
     # What differs in it is told of the stages that made it, not as something outdated.
     fresh = {**lock, "report": stage("pages", "page", {"pages": "other"})}
     assert compare(lock, fresh).outdated == {}
 
 
-def test_what_hangs_on_the_numeric_environment() -> None:
-    """Training and what follows from it, the table of all included, and nothing before."""
-    assert numeric_stages(LOCK, ["x"]) == {"train@x", "evaluate@x", "results"}
-    assert numeric_stages(LOCK, ["x", "y"]) == {"train@x", "evaluate@x", "train@y", "results"}
-    assert numeric_stages(LOCK, []) == set()
+def test_what_follows_from_stages() -> None:
+    """The table of all included, and nothing before."""
+    assert followers(LOCK, ["train@x"]) == {"train@x", "evaluate@x", "results"}
+    assert followers(LOCK, ["train@x", "train@y"]) == {"train@x", "evaluate@x", "train@y", "results"}
+    assert followers(LOCK, ["train@z"]) == set()
 
 
 def test_equal_locks() -> None:
@@ -111,7 +111,7 @@ def test_a_file_in_git_that_is_not_what_the_lock_says() -> None:
 
 
 def test_what_may_differ_does_not_fail() -> None:
-    free = numeric_stages(LOCK, ["x"])
+    free = followers(LOCK, ["train@x"])
     fresh = changed("train@x", parameters_x="other")
     report = compare(LOCK, fresh, may_differ=free)
     assert not report.failed
