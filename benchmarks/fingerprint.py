@@ -121,17 +121,17 @@ def of_split(drawing: Drawing) -> Iterator[bytes]:
         chosen = splitting.split(settings, labels, test_labels, random_source(random, 3, 1))
         yield from (part.tobytes() for part in (chosen.train, chosen.valid, chosen.test))
         for name in sorted(set(preprocessing.PREPROCESSORS) - BY_EIGENVECTORS):
-            yield from learnt(name, pixels, chosen.train)
+            yield from statistics_of(name, pixels, chosen.train)
 
 
 def of_components(drawing: Drawing) -> Iterator[bytes]:
     """What preprocessors learn by the BLAS and LAPACK."""
     pixels = drawing.train_images.reshape(len(drawing.train_labels), -1)
     for name in sorted(BY_EIGENVECTORS):
-        yield from learnt(name, pixels, np.arange(len(pixels)))
+        yield from statistics_of(name, pixels, np.arange(len(pixels)))
 
 
-def learnt(name: str, pixels: np.ndarray, indices: np.ndarray) -> Iterator[bytes]:
+def statistics_of(name: str, pixels: np.ndarray, indices: np.ndarray) -> Iterator[bytes]:
     """The statistics of a preprocessor as conf/ has it."""
     statistics = preprocessing.learn(compose(CONF, [f"preprocess={name}"]).preprocess, pixels, indices, 1)
     yield from (array.tobytes() for array in statistics.arrays().values())

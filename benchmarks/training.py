@@ -613,15 +613,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--only", default="", help="just the tasks whose names contain this")
-    parser.add_argument(
-        "--output", type=Path, default=ROOT / "docs" / "training_speed" / file_name(processor())
-    )
+    parser.add_argument("--output", type=Path, help="default: docs/training_speed/PROCESSOR")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--cores", type=int, default=1, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
         serve(options.serve, options.cores)
         return
+    options.output = options.output or ROOT / "docs" / "training_speed" / file_name(processor())
     tasks = [number for number, task in enumerate(TASKS) if options.only in task.name]
     names, missing = [], []
     for name, contestant in CONTESTANTS.items():

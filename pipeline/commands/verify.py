@@ -148,14 +148,12 @@ def _reasons(clone: "Clone", ran: Sequence[str]) -> dict[str, list[str]]:
     from pipeline.config.compose import read_config
 
     layout = Layout(clone.root)
+    names = dict.fromkeys(stage.partition("@")[2] for stage in ran if stage.startswith(("split@", "train@")))
     tiers: dict[str, str] = {}
-    for stage in ran:
-        kind, _, name = stage.partition("@")
-        if kind not in {"split", "train"}:
-            continue
+    for name in names:
         config = read_config(layout.results(name).config)
-        if kind == "train" or config.preprocess.name in BY_EIGENVECTORS:
-            tiers[stage] = config.runtime.name
+        kinds = ("split", "train") if config.preprocess.name in BY_EIGENVECTORS else ("train",)
+        tiers |= {stage: config.runtime.name for kind in kinds if (stage := f"{kind}@{name}") in ran}
     doubts = {tier: clone.doubts(tier) for tier in dict.fromkeys(tiers.values())}
     return {stage: doubts[tier] for stage, tier in tiers.items() if doubts[tier]}
 
