@@ -65,10 +65,14 @@ function legend(series) {
   return element("ul", { class: "legend" }, series.map((line) => element("li", {}, sample(line), line.name)));
 }
 
+function isKnown(column) {
+  return column.some((value) => value !== null);
+}
+
 // series: [{name, colour, dash, x: [...], y: [... or null]}]. options: title, label of x, text of a y, log, height,
 // limits of y, legend: false where the caller has one.
 function lineChart(series, options) {
-  const lines = series.filter((line) => line.y.some((value) => value !== null));
+  const lines = series.filter((line) => isKnown(line.y));
   const readout = element("output", { class: "readout", "aria-live": "polite" });
   const plot = element("div", { class: "plot" });
   const figure = element("figure", { class: "chart" }, element("figcaption", {}, options.title), options.legend === false ? null : legend(lines), plot, readout);

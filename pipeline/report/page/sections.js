@@ -135,7 +135,7 @@ function comparison(experiments) {
 // The valid part where there is one, else the train part.
 function columnOf({ history }, measure) {
   if (history[measure]) return { column: history[measure], part: "" };
-  const part = history[`valid_${measure}`].some((value) => value !== null) ? "valid" : "train";
+  const part = isKnown(history[`valid_${measure}`]) ? "valid" : "train";
   return { column: history[`${part}_${measure}`], part };
 }
 
@@ -177,7 +177,7 @@ function details(experiment) {
 
 function curves(experiment) {
   const { history } = experiment;
-  const parts = ["train", "valid"].filter((part) => history[`${part}_loss`].some((value) => value !== null));
+  const parts = ["train", "valid"].filter((part) => isKnown(history[`${part}_loss`]));
   const title = { train: "Train part", valid: "Valid part" }[parts.join()] ?? "Train and valid part";
   const lines = (measure) => parts.map((part, index) => ({ name: part, colour: colour(index), dash: DASHES[index], x: history.epoch, y: history[`${part}_${measure}`] }));
   return [element("h4", {}, "Curves"),
