@@ -1,11 +1,13 @@
 """A Dask cluster, by the address of its scheduler."""
 
+import contextlib
 import logging
+import pickle
 import queue
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -18,6 +20,9 @@ _TIMEOUT_SECONDS: Final = 20
 class DaskCluster:
     """The workers that a scheduler has, and those that join it later.
 
+    What a function returns comes as an event, by way of the scheduler. Left as the task's result it would
+    stay with the worker until it is fetched, and a worker that is stopped before would hold the search up.
+
     Args:
         address: of the scheduler, such as ``tcp://127.0.0.1:8786``.
     """
@@ -27,6 +32,8 @@ class DaskCluster:
     def __init__(self, address: str) -> None:
         self._address = address
         self._client: Any = None
+        self._topic = f"pipeline-{uuid.uuid4().hex}"
+        self._results: dict[str, bytes] = {}
         self._ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._threads = 0
         self._counted_at = -float("inf")
@@ -44,7 +51,8 @@ class DaskCluster:
     def submit(self, function: Callable[[Any], Any], item: object) -> Any:  # noqa: ANN401  (a Dask future)
         """Hand it to the scheduler."""
         with self._watch_for_loss():
-            future = self._client.submit(function, item, pure=False)
+            key = f"trial-{uuid.uuid4().hex}"
+            future = self._client.submit(_run, function, item, self._topic, key, key=key)
         future.add_done_callback(self._ended.put)
         return future
 
@@ -59,32 +67,27 @@ class DaskCluster:
             done.append(self._ended.get())
         if lost := next((each for each in done if each.status == "cancelled"), None):
             raise self._loss_error(lost.status)
-        with self._watch_for_loss():
-            return self._outcomes(done)
-
-    def _outcomes(self, done: Sequence[Any]) -> list[Ended]:
-        from distributed.scheduler import KilledWorker  # an extra
-
-        finished = [each for each in done if each.status == "finished"]
-        try:
-            # Together: each would be a round trip of its own.
-            results = dict(zip(finished, self._client.gather(finished), strict=True))
-        except KilledWorker:
-            # A result went with its worker, and so did those that were to work it out again.
-            results = {}
-        return [Ended(each, results[each]) if each in results else self._outcome(each) for each in done]
+        return [self._outcome(each) for each in done]
 
     def _outcome(self, future: Any) -> Ended:  # noqa: ANN401  (a Dask future)
         from distributed.scheduler import KilledWorker  # an extra
 
-        error = future.exception()
-        if error is None:
-            return Ended(future, future.result())
+        # Where there is one it is here by now: the worker sends the event first, and both take the same way.
+        result = self._results.pop(future.key, None)
+        if result is not None:
+            return Ended(future, pickle.loads(result))  # noqa: S301  (as Dask itself does)
+        with self._watch_for_loss():
+            error = future.exception()
         if isinstance(error, KilledWorker):
             return Ended(future, died=True)
         if isinstance(error, PipelineError):
             raise error
         raise PipelineError(_describe_failed_start(error))
+
+    def _take(self, event: tuple[float, tuple[str, bytes]]) -> None:
+        """Keep the result that an event brings until its task is known to have ended."""
+        _, (key, result) = event
+        self._results[key] = result
 
     def _next(self) -> list[Any]:
         try:
@@ -100,7 +103,7 @@ class DaskCluster:
             " scheduler and the same command again"
         )
 
-    @contextmanager
+    @contextlib.contextmanager
     def _watch_for_loss(self) -> Iterator[None]:
         """Every question to the scheduler can be the one in which its loss is found."""
         from distributed.client import ClosedClientError  # an extra
@@ -129,11 +132,13 @@ class DaskCluster:
             self._client.run_on_scheduler(remove, stuck)
 
     def everywhere(self, function: Callable[[], Any]) -> None:
-        """Run a function in every worker process; wait for the first one to come.
+        """Run a function in every worker process; wait for the first one, for none that is stopped.
 
         Raises:
             PipelineError: there is none, or what the function raised is one.
         """
+        from distributed import as_completed  # an extra
+
         try:
             self._client.wait_for_workers(1, timeout=_TIMEOUT_SECONDS)
         except TimeoutError:
@@ -142,12 +147,18 @@ class DaskCluster:
                 f" `pipeline worker {self._address}`"
             ) from None
         with self._watch_for_loss():
-            found = self._client.run(function, on_error="return")
-        for error in found.values():
-            if isinstance(error, PipelineError):
-                raise error
-            if isinstance(error, BaseException):
-                raise PipelineError(_describe_failed_start(error))
+            calls = [
+                self._client.submit(function, workers=[worker], pure=False)
+                for worker in self._client.nthreads()
+            ]
+            answered = as_completed(calls, loop=self._client.loop, timeout=_TIMEOUT_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                for call in answered:
+                    error = call.exception()
+                    if isinstance(error, PipelineError):
+                        raise error
+                    if error is not None:
+                        raise PipelineError(_describe_failed_start(error))
 
     def __enter__(self) -> Self:
         try:
@@ -164,6 +175,7 @@ class DaskCluster:
             raise PipelineError(
                 f"no Dask scheduler answers at {self._address} ({error}): see DASK_SCHEDULER_ADDRESS"
             ) from None
+        self._client.subscribe_topic(self._topic, self._take)
         return self
 
     def __exit__(
@@ -171,6 +183,13 @@ class DaskCluster:
     ) -> None:
         """Let go of what is still under way: the scheduler forgets it when its client has gone."""
         self._client.close(timeout=2)
+
+
+def _run(function: Callable[[Any], Any], item: object, topic: str, key: str) -> None:
+    """Run the function in a worker and send what it returns."""
+    from distributed import get_worker  # an extra
+
+    get_worker().log_event(topic, (key, pickle.dumps(function(item))))
 
 
 def _describe_failed_start(error: BaseException) -> str:

@@ -1,74 +1,112 @@
-"""The Dask engine: what its client raises in the moment in which the scheduler goes, played by a stand-in."""
+"""The Dask engine: workers that are stopped in a bad moment, and a scheduler that goes in one."""
 
 import errno
-from collections.abc import Callable
+import os
+import pickle
+import signal
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from typing import Any
 
 import pytest
 
 from pipeline.core.errors import PipelineError
-from pipeline.search.engines import Ended
+from pipeline.search.engines import Ended, dask
 from pipeline.search.engines.dask import DaskCluster
 
 pytestmark = pytest.mark.service
 ADDRESS = "tcp://127.0.0.1:8786"
 
 
+@pytest.fixture
+def engine() -> Iterator[DaskCluster]:
+    """On two workers that are processes of this machine; stopped ones are let go at the end."""
+    distributed = pytest.importorskip("distributed", reason="distributed is not installed")
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        DaskCluster(cluster.scheduler_address) as opened,
+    ):
+        processes = opened._client.run(os.getpid)
+        yield opened
+        for number in processes.values():
+            os.kill(number, signal.SIGCONT)
+
+
+def stop(engine: DaskCluster, count: int) -> None:
+    for number in list(engine._client.run(os.getpid).values())[:count]:
+        os.kill(number, signal.SIGSTOP)
+
+
+def test_a_result_is_here_though_its_worker_was_stopped_right_after(engine: DaskCluster) -> None:
+    future = engine.submit(str, 1)
+    end = time.monotonic() + 60
+    while future.status != "finished":
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    stop(engine, 2)
+    # It would be 300 s until the scheduler gives up a silent worker.
+    ended: list[Ended] = []
+    while not ended:
+        assert time.monotonic() < end
+        ended += engine.wait()
+    assert ended == [Ended(future, "1")]
+
+
+def test_everywhere_does_not_wait_for_a_worker_that_is_stopped(
+    engine: DaskCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dask, "_TIMEOUT_SECONDS", 2)
+    stop(engine, 1)
+    engine.everywhere(os.getpid)
+    with pytest.raises(PipelineError, match=r"^a Dask worker could not begin: KeyError: 'absent'$"):
+        engine.everywhere(_fail)
+
+
+def _fail() -> None:
+    raise KeyError("absent")
+
+
 class Future:
     """One that has ended before anybody asks.
 
     Args:
-        status: at first; gathering can change it, as in the library.
-        error: what `exception` returns.
+        status: as it is.
+        error: what `exception` returns, or raises if it is lost with its scheduler.
     """
 
-    def __init__(self, status: str, error: Exception | None = None) -> None:
+    key = "trial"
+
+    def __init__(self, status: str, error: BaseException | None = None) -> None:
         self.status, self.error = status, error
 
     def add_done_callback(self, function: Callable[[Any], None]) -> None:
         function(self)
 
-    def exception(self) -> Exception | None:
+    def exception(self) -> BaseException | None:
+        if isinstance(self.error, OSError | CancelledError):
+            raise self.error
         return self.error
-
-    def result(self) -> str:
-        if self.status == "cancelled":
-            raise CancelledError
-        return "by itself"
 
 
 class Client:
     status = "running"
 
-    def __init__(self, future: Future, gather: Callable[[list[Future]], list[str]]) -> None:
-        self.future, self.gather = future, gather
+    def __init__(self, future: Future) -> None:
+        self.future = future
 
     def submit(self, *_: object, **__: object) -> Future:
         return self.future
 
 
-def wait(future: Future, gather: Callable[[list[Future]], list[str]]) -> Any:  # noqa: ANN401  (several)
+def wait(future: Future, result: object = None) -> Any:  # noqa: ANN401  (several)
     pytest.importorskip("distributed", reason="distributed is not installed")
     engine = DaskCluster(ADDRESS)
-    engine._client = Client(future, gather)  # no scheduler dies on time
+    engine._client = Client(future)  # no scheduler dies on time
     engine.submit(str, 1)
+    if result is not None:
+        engine._take((0.0, (future.key, pickle.dumps(result))))
     return engine.wait()
-
-
-def together(futures: list[Future]) -> list[str]:
-    return ["together" for _ in futures]
-
-
-def raising(error: Exception, status: str | None = None) -> Callable[[list[Future]], list[str]]:
-    def gather(futures: list[Future]) -> list[str]:
-        for future in futures:
-            future.status = status or future.status
-        if futures:
-            raise error
-        return []
-
-    return gather
 
 
 def killed() -> Exception:
@@ -77,9 +115,10 @@ def killed() -> Exception:
     return KilledWorker("trial", None, 4)
 
 
-def test_what_has_ended_is_gathered_together() -> None:
-    future = Future("finished")
-    assert wait(future, together) == [Ended(future, "together")]
+@pytest.mark.parametrize("status", ["finished", "pending", "lost"])
+def test_a_result_that_is_here_counts_whatever_became_of_its_worker(status: str) -> None:
+    future = Future(status)
+    assert wait(future, "a result") == [Ended(future, "a result")]
 
 
 @pytest.mark.parametrize(
@@ -91,35 +130,23 @@ def test_what_has_ended_is_gathered_together() -> None:
     ],
     ids=["reset", "timeout", "cancelled"],
 )
-def test_a_scheduler_lost_while_gathering_is_told_as_such(error: Exception) -> None:
+def test_a_scheduler_lost_while_an_end_is_asked_for_is_told_as_such(error: Exception) -> None:
     with pytest.raises(PipelineError, match=rf"^the Dask scheduler at {ADDRESS} is lost \(.*\)\. What has"):
-        wait(Future("finished"), raising(error))
+        wait(Future("error", error))
 
 
-def test_a_scheduler_lost_before_gathering_is_told_as_such() -> None:
+def test_a_scheduler_lost_before_is_told_as_such() -> None:
     with pytest.raises(PipelineError, match=r"is lost \(cancelled\)"):
-        wait(Future("cancelled"), together)
+        wait(Future("cancelled"))
 
 
-def test_a_result_lost_with_its_worker_is_asked_for_by_itself() -> None:
+def test_a_worker_killed_time_and_again_is_a_death() -> None:
     pytest.importorskip("distributed", reason="distributed is not installed")
-    future = Future("finished")
-    assert wait(future, raising(killed())) == [Ended(future, "by itself")]
-
-
-def test_a_result_lost_for_good_is_a_death() -> None:
-    pytest.importorskip("distributed", reason="distributed is not installed")
-    future = Future("finished", killed())
-    assert wait(future, raising(killed(), "error")) == [Ended(future, died=True)]
-
-
-def test_a_scheduler_lost_while_a_result_is_asked_for_is_told_as_such() -> None:
-    pytest.importorskip("distributed", reason="distributed is not installed")
-    with pytest.raises(PipelineError, match=r"is lost \(CancelledError: no reason given\)"):
-        wait(Future("finished"), raising(killed(), "cancelled"))
+    future = Future("error", killed())
+    assert wait(future) == [Ended(future, died=True)]
 
 
 @pytest.mark.parametrize("error", [PipelineError("other code"), ValueError("no\nsuch thing")])
 def test_what_a_function_raised_ends_the_search_in_a_line(error: Exception) -> None:
     with pytest.raises(PipelineError, match=r"^(other code|.* could not begin: ValueError: no such thing)$"):
-        wait(Future("error", error), together)
+        wait(Future("error", error))
