@@ -1,10 +1,18 @@
 """report: write one page of all experiments that opens in a browser, without network."""
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import FormatError, PipelineError, UsageError
 from pipeline.core.paths import Layout, shown_path
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+    from pipeline.report.changes import ExperimentChange
+    from pipeline.repro.revisions import Revision
 
 EXAMPLE = "report HEAD~1 workspace"
 
@@ -55,12 +63,12 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
 
 
 def _make_page(layout: Layout, revisions: list[str]) -> str:
-    from pipeline.repro.revisions import WORKSPACE, compare_revisions, open_revisions
+    from pipeline.repro.revisions import WORKSPACE, open_revisions
     from pipeline.stages.report import make_page
 
     first, second = revisions[0], revisions[-1]
-    changes = compare_revisions(layout.root, first, second).as_json() if len(revisions) > 1 else None
-    with open_revisions(layout.root, first, second) as (_, shown, _):
+    with open_revisions(layout.root, first, second) as (before, shown, repo):
+        changes = _describe_changes(before, shown, repo) if len(revisions) > 1 else None
         try:
             files = shown.page_files()
         except PipelineError as error:
@@ -71,3 +79,37 @@ def _make_page(layout: Layout, revisions: list[str]) -> str:
         except FormatError as error:
             found = str(error).removeprefix(f"{files.root}/").partition("; ")[0]
             raise FormatError(f"{second}: {found}; it is of another version of the pipeline") from None
+
+
+def _describe_changes(before: "Revision", after: "Revision", repo: "Repo") -> dict[str, Any]:
+    """The differences as `diff --json` has them, and of each experiment what only the page shows."""
+    from pipeline.repro.revisions import compare_opened
+
+    changes = compare_opened(before, after, repo)
+    shown = changes.as_json()
+    both = [_show_both(change, before, after) for change in changes.experiments]
+    shown["experiments"] = [plain | more for plain, more in zip(shown["experiments"], both, strict=True)]
+    return shown
+
+
+def _show_both(change: "ExperimentChange", before: "Revision", after: "Revision") -> dict[str, Any]:
+    """The images gained and lost, the first revision's curves, and what of both is not to be had."""
+    from pipeline.report.page.moved import describe_history, describe_moved
+
+    remarks, moved, history = [*change.remarks], {}, None
+    if change.gained or change.lost:
+        first, second = (side.version(change.name) for side in (before, after))
+        try:
+            images = after.test_images(second)
+        except PipelineError as error:
+            images = None
+            remarks.append(f"images are shown without their pictures: {error}")
+        for kind in ("gained", "lost"):
+            found = describe_moved(first.outputs, second.outputs, getattr(change, kind), images)
+            moved[kind] = [asdict(each) for each in found]
+    if all(change.name in side.experiments for side in (before, after)):
+        try:
+            history = describe_history(before.history(change.name), after.history(change.name))
+        except PipelineError as error:
+            remarks.append(f"curves are those of {after.side.name} alone: {error}")
+    return {"remarks": remarks, "moved": moved, "history": history}

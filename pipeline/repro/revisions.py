@@ -7,7 +7,7 @@ the disk or else from the cache.
 import contextlib
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,12 +15,13 @@ from omegaconf import OmegaConf
 
 from pipeline.core.descriptions import shorten
 from pipeline.core.errors import FormatError, PipelineError, UsageError
-from pipeline.core.files import contracts
-from pipeline.core.files.arrays import read_arrays
+from pipeline.core.files import contracts, images
+from pipeline.core.files.arrays import map_npy, read_arrays
 from pipeline.core.files.atomic import write_bytes
 from pipeline.core.files.tables import read_csv, read_json
 from pipeline.core.paths import Layout, Results
 from pipeline.core.registry import did_you_mean
+from pipeline.nn.arrays import Floats, Pixels
 from pipeline.report.changes import Changes, ExperimentChange, Side, judge
 from pipeline.report.versions import Outputs, Version, compare_versions
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
 
 WORKSPACE: Final = "workspace"
+_REMEDY: Final = "it is of another version of the pipeline, or damaged"
 _STAGES: Final = ("compose", "split", "train", "evaluate")
 
 
@@ -59,18 +61,16 @@ class Revision:
         """
         results = self._fetch(experiment, "config", "split", "probabilities")
         configuration = _read_yaml(results.config)
-        remedy = "it is of another version of the pipeline, or damaged"
         try:
             definition = configuration["dataset"]["sources"][configuration["source"]]
-            classes, images = len(definition["classes"]), _count_places(definition)
+            classes, places = len(definition["classes"]), _count_places(definition)
             str(configuration["dataset"]["name"]), str(configuration["loss"]["name"])
         except (KeyError, TypeError, ValueError) as error:
-            raise FormatError(
-                f"{self._title(results.config)}: {error} is not as expected; {remedy}"
-            ) from None
+            title = self._title(results.config)
+            raise FormatError(f"{title}: {error} is not as expected; {_REMEDY}") from None
         arrays = read_arrays(results.probabilities)
-        rules = contracts.probabilities_rules(classes, images)
-        contracts.check(arrays, rules, Path(self._title(results.probabilities)), remedy)
+        rules = contracts.probabilities_rules(classes, places)
+        contracts.check(arrays, rules, Path(self._title(results.probabilities)), _REMEDY)
         parts = read_arrays(results.split)
         return Version(
             configuration,
@@ -100,6 +100,33 @@ class Revision:
             PipelineError: it is not to be had.
         """
         return self._fetch(experiment, "config").config
+
+    def history(self, experiment: str) -> Mapping[str, Floats]:
+        """The columns of an experiment's history.csv, (rows,) each.
+
+        Raises:
+            PipelineError: it is not to be had, or is not what train writes.
+        """
+        path = self._fetch(experiment, "history").history
+        return contracts.numbers(read_csv(path), contracts.HISTORY, Path(self._title(path)), _REMEDY)
+
+    def test_images(self, version: Version) -> Pixels:
+        """The images that a version's test part has its places in: uint8 (count, height, width, channels).
+
+        Raises:
+            PipelineError: they are not to be had, or not what parse writes.
+        """
+        name, source, definition = version.data
+        part: images.Part = "train" if definition.get("test_count") == 0 else "test"
+        path = images.images_path(Layout(Path()).parsed(source, name), part)
+        if not (copy := self._folder / path).exists():
+            write_bytes(copy, self._read(path.as_posix(), f"parse@{name}"))
+        found, title = map_npy(copy), Path(self._title(copy))
+        rules = contracts.parsed_rules(version.configuration["dataset"].get("image_shape"), None)
+        contracts.check({"images": found}, {"images": rules["images"]}, title, _REMEDY)
+        if version.outputs.images.max() >= len(found):
+            raise FormatError(f"{title}: found {len(found):,}, expected as many as were tested; {_REMEDY}")
+        return found
 
     def page_files(self) -> Layout:
         """Copies of what the page is made of, in the places that they have in a checkout.
@@ -281,9 +308,14 @@ def compare_revisions(
         PipelineError: there is no git repository or no commit.
     """
     with open_revisions(root, first, second) as (before, after, repo):
-        names = choose_experiments(before, after, experiments)
-        found = [_compare(name, before, after) for name in names]
-        return Changes(before.side, after.side, judge(found), tuple(find_notes(repo, (before, after), names)))
+        return compare_opened(before, after, repo, experiments)
+
+
+def compare_opened(before: Revision, after: Revision, repo: "Repo", asked: Sequence[str] = ()) -> Changes:
+    """The same of revisions that `open_revisions` has opened."""
+    names = choose_experiments(before, after, asked)
+    found = [_compare(name, before, after) for name in names]
+    return Changes(before.side, after.side, judge(found), tuple(find_notes(repo, (before, after), names)))
 
 
 def choose_experiments(before: Revision, after: Revision, asked: Sequence[str]) -> list[str]:
@@ -349,9 +381,7 @@ def _find_outdated(repo: "Repo", names: Sequence[str]) -> list[str]:
     changed = {stage.partition("@")[2] for stage, entries in status.items() if _is_outdated(entries)}
     if not changed:
         return []
-    shown = (
-        "all experiments" if changed == set(names) else ", ".join(each for each in names if each in changed)
-    )
+    shown = "all experiments" if changed == set(names) else ", ".join(filter(changed.__contains__, names))
     return [f"The {WORKSPACE} has changed since the outputs of {shown} were made: dvc repro"]
 
 

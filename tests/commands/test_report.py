@@ -1,48 +1,27 @@
 """report: the page of a revision, and of the differences between two, with everything in git."""
 
+import base64
+import io
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from pipeline.config.compose import read_config
 from pipeline.core.files.arrays import read_arrays, write_arrays
 from pipeline.core.paths import Layout
-from pipeline.stages import plot
-from pipeline.stages.shared.context import ExperimentContext
+from tests.report.page.repositories import commit_outputs, git, plot_and_tabulate, train_again
 
 Run = Callable[..., Any]
 
 
-def git(root: Path, *arguments: str) -> None:
-    settings = ("-c", "user.name=a", "-c", "user.email=a@b.invalid", "-c", "commit.gpgsign=false")
-    subprocess.run(["git", *settings, *arguments], cwd=root, check=True, capture_output=True)  # noqa: S603, S607  (git)
-
-
-def plot_and_tabulate(layout: Layout, cli: Run) -> None:
-    results = layout.results("tiny")
-    plot._write_page(ExperimentContext(layout, read_config(results.config), results))
-    assert cli("results").code == 0
-
-
 @pytest.fixture
-def history(evaluated: Layout, cli: Run) -> Layout:
+def history(evaluated: Layout) -> Layout:
     """A repository whose last commit has the outputs of `tiny`."""
-    root = evaluated.root
-    evaluated.params.write_text(evaluated.params.read_text().replace("  tiny_grid: {dataset: tiny}\n", ""))
-    (root / "dvc.yaml").write_text("stages: {}\n")
-    (root / ".dvc").mkdir()
-    (root / ".dvc" / "config").write_text("[core]\n    analytics = false\n")
-    (root / ".dvc" / ".gitignore").write_text("/config.local\n/tmp\n/cache\n")
-    (root / ".gitignore").write_text("/data\n/runs\n")
-    plot_and_tabulate(evaluated, cli)
-    git(root, "init", "--quiet", "--initial-branch", "main")
-    git(root, "add", "--all")
-    git(root, "commit", "--quiet", "-m", "first")
+    commit_outputs(evaluated)
     return evaluated
 
 
@@ -67,7 +46,7 @@ def test_with_two_revisions_the_page_is_of_the_second_and_has_their_differences(
     arrays = read_arrays(results.probabilities)
     perfect = np.eye(10, dtype=np.float32)[arrays["labels"]]
     write_arrays(results.probabilities, **{**arrays, "probabilities": perfect})
-    plot_and_tabulate(history, cli)
+    plot_and_tabulate(history)
     page = tmp_path / "page.html"
     assert cli("report", "HEAD", "workspace", "--output", str(page)).code == 0
     found = data_of(page)
@@ -75,6 +54,56 @@ def test_with_two_revisions_the_page_is_of_the_second_and_has_their_differences(
     (change,) = found["changes"]["experiments"]
     assert (change["name"], change["verdict"]) == ("tiny", "better")
     assert (found["changes"]["first"]["name"], found["changes"]["second"]["name"]) == ("HEAD", "workspace")
+
+
+def test_images_that_moved_have_their_pixels_and_curves_that_differ_are_there(
+    history: Layout,
+    cli: Run,
+    tiny: Any,  # noqa: ANN401  (of conftest.py)
+) -> None:
+    history_before = history.results("tiny").history.read_text().splitlines()
+    train_again(history, optimizer__learning_rate=0.5)
+    assert cli("report", "HEAD", "workspace").code == 0
+    page = history.root / "runs" / "report.html"
+    (change,) = data_of(page)["changes"]["experiments"]
+    assert change["remarks"] == []
+    shown = [each for kind in ("gained", "lost") for each in change["moved"][kind]]
+    for each in shown:
+        picture = Image.open(io.BytesIO(base64.b64decode(each["picture"])))
+        assert (np.asarray(picture) == tiny.drawing.test_images[each["image"], ..., 0]).all()
+        assert each["actual"] == tiny.drawing.test_labels[each["image"]]
+    assert {each["image"] for each in shown} <= {*change["gained"], *change["lost"]}
+    assert shown
+    assert len(change["history"]["epoch"]) == len(history_before) - 1
+    first = page.read_bytes()
+    assert cli("report", "HEAD", "workspace").code == 0
+    assert page.read_bytes() == first
+    # The other way round, the second revision has no data: its images are told in words.
+    assert cli("report", "workspace", "HEAD").code == 0
+    (other,) = data_of(page)["changes"]["experiments"]
+    assert [each["image"] for each in other["moved"]["lost"]] == [
+        each["image"] for each in change["moved"]["gained"]
+    ]
+    assert {each["picture"] for kind in ("gained", "lost") for each in other["moved"][kind]} == {""}
+    (remark,) = other["remarks"]
+    assert remark.startswith("images are shown without their pictures: HEAD has no data/parsed/bundled/tiny/")
+
+
+def test_curves_that_are_the_same_or_of_another_version_are_not_overlaid(history: Layout, cli: Run) -> None:
+    page = history.root / "runs" / "report.html"
+    assert cli("report", "HEAD", "workspace").code == 0
+    (change,) = data_of(page)["changes"]["experiments"]
+    assert (change["history"], change["moved"], change["remarks"]) == (None, {}, [])
+    table = history.results("tiny").history
+    table.write_text(table.read_text().replace("learning_rate", "rate", 1))
+    git(history.root, "commit", "--quiet", "--all", "-m", "as it was once")
+    table.write_text(table.read_text().replace("rate", "learning_rate", 1))
+    assert cli("report", "HEAD", "workspace").code == 0
+    (change,) = data_of(page)["changes"]["experiments"]
+    assert change["history"] is None
+    assert change["remarks"][0].startswith(
+        "curves are those of workspace alone: outputs/tiny/history.csv of HEAD: found the columns epoch,"
+    )
 
 
 def test_what_a_revision_lacks_is_said(history: Layout, cli: Run) -> None:

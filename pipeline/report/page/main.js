@@ -2,7 +2,7 @@
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
 const main = document.getElementById("main");
-const one = experimentSection(DATA.experiments);
+const one = experimentSection(DATA.experiments, DATA.changes);
 const sections = [DATA.changes ? changesSection(DATA.changes) : null, overviewSection(DATA), drawingSection(DATA.experiments), one.made];
 main.replaceChildren(...sections.filter((each) => each !== null));
 document.querySelector("nav").append(...sections.filter((each) => each !== null).map((each) => element("a", { href: `#${each.id}` }, each.firstChild.textContent.split(":")[0])));

@@ -18,7 +18,7 @@ _TEMPLATE: Final = _FOLDER / "page.html"
 _STYLE: Final = _FOLDER / "page.css"
 _SCRIPTS: Final = tuple(
     _FOLDER / f"{name}.js"
-    for name in ("elements", "charts", "normalise", "network", "sections", "drawing", "main")
+    for name in ("elements", "charts", "normalise", "network", "sections", "differences", "drawing", "main")
 )
 FILES: Final = (_TEMPLATE, _STYLE, *_SCRIPTS)
 """What the page is made of beside its data."""
@@ -32,7 +32,9 @@ def render(
     Args:
         experiments: in the order in which they are shown.
         results: what results.json holds.
-        changes: the differences between two revisions, shown first; see `pipeline diff --json`.
+        changes: the differences between two revisions, shown first: what `pipeline diff --json` says, and of
+            each experiment ``moved`` (under ``gained`` and ``lost``) and ``history``, see
+            `pipeline.report.page.moved`.
 
     Returns:
         HTML that loads nothing. Past `MAXIMUM_BYTES` the networks that come last are left out, whose answers

@@ -1,4 +1,4 @@
-// The sections of the page: differences, overview, and one experiment at a time.
+// The sections of the page: overview, and one experiment at a time.
 
 const MEASURES = {
   train_accuracy: "train accuracy", valid_accuracy: "valid accuracy", test_accuracy: "test accuracy",
@@ -8,73 +8,11 @@ const MEASURES = {
 const named = (measure) => MEASURES[measure] ?? measure.replaceAll("_", " ");
 const isShare = (measure) => measure.endsWith("accuracy") || measure.endsWith("calibration_error");
 const figure = (measure, value) => (value === null ? "–" : isShare(measure) ? percent(value) : value.toFixed(4));
+const points = (measure, value) => (isShare(measure) ? `${(100 * value).toFixed(2)} points` : value.toFixed(4));
+const setting = (value) => (value === null ? "–" : Array.isArray(value) ? value.map(setting).join("-") : typeof value === "object" ? JSON.stringify(value) : String(value));
 
 function section(id, title, ...content) {
   return element("section", { id, "aria-labelledby": `${id}-title` }, element("h2", { id: `${id}-title` }, title), ...content);
-}
-
-// Differences between two revisions
-
-function changesSection(changes) {
-  const side = ({ name, commit }) => (commit && !commit.startsWith(name) ? `${name} (${commit.slice(0, 8)})` : name);
-  return section("differences", `What changed: ${side(changes.first)} → ${side(changes.second)}`,
-    changes.notes.map((note) => element("p", { class: "note" }, note)),
-    forest(changes), changes.experiments.map(changedExperiment));
-}
-
-function changedExperiment(change) {
-  const compared = change.verdict !== "not compared" && change.verdict !== "identical";
-  const moved = change.classes.filter(({ gained, lost }) => gained || lost);
-  const told = (metric) => (value) => points(metric.name, value);
-  return element("details", { class: "change", open: compared },
-    element("summary", {}, element("b", {}, change.name), " ",
-      element("span", { class: `verdict ${change.verdict.split(" ")[0]}` }, change.verdict), " ", headline(change) || change.reason),
-    change.configuration.length ? table("Configuration", ["key", "before", "after"], change.configuration.map((each) => [
-      each.key, setting(each.first), setting(each.second)])) : null,
-    change.metrics.length ? table("Figures", ["figure", "difference", `${percent(DATA.changes.confidence, 0)} interval`, "verdict", "before", "after", "p (Holm)"],
-      change.metrics.map((metric) => [
-        `${metric.part} ${named(metric.name)}`,
-        metric.difference === null ? "–" : signed(metric.difference, told(metric)),
-        metric.low === null ? "–" : `${signed(metric.low, told(metric)).replace(" points", "")} to ${signed(metric.high, told(metric))}`,
-        metric.verdict ?? "–", figure(metric.name, metric.first), figure(metric.name, metric.second),
-        element("span", { title: metric.method ?? "" }, metric.adjusted_p_value === null ? "–" : pValue(metric.adjusted_p_value))])) : null,
-    compared ? element("p", {}, `Of ${count(change.images)} test images ${count(change.gained.length)} are recognised that were not, ${count(change.lost.length)} no longer.`) : null,
-    moved.length ? element("details", {}, element("summary", {}, "By class, those that changed most first"), table("Classes", ["class", "gained", "lost", "images"],
-      [...moved].sort((one, other) => Math.abs(other.gained - other.lost) - Math.abs(one.gained - one.lost))
-        .map((each) => [each.name, count(each.gained), count(each.lost), count(each.images)]))) : null);
-}
-
-const setting = (value) => (value === null ? "–" : Array.isArray(value) ? value.map(setting).join("-") : typeof value === "object" ? JSON.stringify(value) : String(value));
-const points = (measure, value) => (isShare(measure) ? `${(100 * value).toFixed(2)} points` : value.toFixed(4));
-const pValue = (value) => (value < 0.001 ? "< 0.001" : value.toFixed(3));
-
-function headline(change) {
-  const metric = change.metrics.find(({ part, name }) => part === "test" && name === "accuracy");
-  if (!metric || metric.difference === null) return "";
-  return `${percent(metric.first)} → ${percent(metric.second)}, ${signed(metric.difference, (value) => points("accuracy", value))}`;
-}
-
-// The differences of the test accuracy with their intervals, one below the other around zero.
-function forest(changes) {
-  const rows = changes.experiments.map((change) => ({ change, metric: change.metrics.find(({ part, name, low }) => part === "test" && name === "accuracy" && low !== null) }))
-    .filter(({ metric }) => metric);
-  if (!rows.length) return null;
-  const low = Math.min(0, ...rows.map(({ metric }) => metric.low)), high = Math.max(0, ...rows.map(({ metric }) => metric.high));
-  const room = 0.06 * (high - low || 0.01), step = 40, height = step * rows.length;
-  const plot = element("div", { class: "plot" });
-  keepDrawn(plot, (width) => {
-    const across = scale([low - room, high + room], [4, width - 4]);
-    const marks = ticks(low - room, high + room, Math.max(3, width / 160));
-    plot.replaceChildren(shape("svg", { width, height: height + 26, viewBox: `0 0 ${width} ${height + 26}`, role: "img",
-      "aria-label": `Difference of the test accuracy with its interval: ${rows.map(({ change }) => `${change.name} ${headline(change)}`).join("; ")}` },
-    ...marks.map((at) => shape("line", { class: at === 0 ? "axis" : "grid", x1: across(at), x2: across(at), y1: 0, y2: height })),
-    ...marks.map((at) => shape("text", { class: "tick", x: Math.min(Math.max(across(at), 22), width - 22), y: height + 16, "text-anchor": "middle" }, at === 0 ? "0" : signed(at, (value) => number(100 * value)))),
-    ...rows.flatMap(({ change, metric }, row) => [
-      shape("text", { class: "label", x: 4, y: row * step + 13 }, change.name),
-      shape("line", { class: `interval ${metric.verdict}`, x1: across(metric.low), x2: across(metric.high), y1: row * step + 26, y2: row * step + 26 }),
-      shape("circle", { class: `estimate ${metric.verdict}`, r: 5, cx: across(metric.difference), cy: row * step + 26 })])));
-  });
-  return element("figure", { class: "chart" }, element("figcaption", {}, `Difference of the test accuracy in points, with its ${percent(changes.confidence, 0)} interval`), plot);
 }
 
 // Overview
@@ -147,7 +85,8 @@ function curveOptions(measure, title) {
 
 // One experiment
 
-function experimentSection(experiments) {
+// changes: the differences between two revisions; null where the page is of one.
+function experimentSection(experiments, changes) {
   const choice = element("div", { class: "choice", role: "group", "aria-label": "Experiment" });
   const place = element("div");
   const made = section("experiment", "One experiment", choice, place);
@@ -157,34 +96,39 @@ function experimentSection(experiments) {
     const index = experiments.findIndex((each) => each.name === name);
     if (index < 0) return false;
     buttons.forEach((button, each) => button.setAttribute("aria-pressed", each === index));
-    place.replaceChildren(...details(experiments[index]));
+    place.replaceChildren(...details(experiments[index], changes));
     return true;
   };
   return { made, show };
 }
 
-function details(experiment) {
+function details(experiment, changes) {
   const total = experiment.confusion.flat().reduce((one, other) => one + other, 0);
   const right = experiment.confusion.reduce((sum, row, index) => sum + row[index], 0);
   return [
     element("h3", { class: "name" }, experiment.name),
     element("p", {}, `${experiment.dataset}; ${experiment.sizes.map(count).join(" – ")} units, ${experiment.activation}; `,
       element("b", {}, `${percent(right / total)} of ${count(total)} test images right`), `; calibration error ${percent(experiment.calibration.error)}.`),
-    curves(experiment), confusion(experiment), mistakes(experiment),
+    curves(experiment, changes), confusion(experiment), mistakes(experiment),
     element("div", { class: "columns" }, element("div", {}, calibration(experiment)), element("div", {}, weights(experiment))),
     search(experiment)].flat();
 }
 
-function curves(experiment) {
-  const { history } = experiment;
-  const parts = ["train", "valid"].filter((part) => isKnown(history[`${part}_loss`]));
+// Solid: the revision that the page is of. Dashed: the one before, where its curves are others.
+function curves(experiment, changes) {
+  const before = changes?.experiments.find(({ name }) => name === experiment.name)?.history;
+  const versions = before
+    ? [{ history: experiment.history, suffix: `, ${shortName(changes.second)}`, dash: "none" }, { history: before, suffix: `, ${shortName(changes.first)}`, dash: DASHES[1] }]
+    : [{ history: experiment.history, suffix: "" }];
+  const parts = ["train", "valid"].filter((part) => versions.some(({ history }) => isKnown(history[`${part}_loss`])));
   const title = { train: "Train part", valid: "Valid part" }[parts.join()] ?? "Train and valid part";
-  const lines = (measure) => parts.map((part, index) => ({ name: part, colour: colour(index), dash: DASHES[index], x: history.epoch, y: history[`${part}_${measure}`] }));
+  const lines = (measure) => versions.flatMap(({ history, suffix, dash }) => parts.map((part, index) => (
+    { name: part + suffix, colour: colour(index), dash: dash ?? DASHES[index], x: history.epoch, y: history[`${part}_${measure}`] })));
   return [element("h4", {}, "Curves"),
     element("div", { class: "columns" }, ["accuracy", "loss"].map((measure) => lineChart(lines(measure), curveOptions(measure, title)))),
     element("details", {}, element("summary", {}, "Curves as a table"),
-      table("Epochs", Object.keys(history).map((name) => name.replaceAll("_", " ")),
-        history.epoch.map((_, row) => Object.entries(history).map(([name, column]) => (isShare(name) ? figure(name, column[row]) : number(column[row]))))))];
+      versions.map(({ history, suffix }) => table(`Epochs${suffix}`, Object.keys(history).map((name) => name.replaceAll("_", " ")),
+        history.epoch.map((_, row) => Object.entries(history).map(([name, column]) => (isShare(name) ? figure(name, column[row]) : number(column[row])))))))];
 }
 
 function confusion(experiment) {

@@ -4,7 +4,7 @@ import base64
 import itertools
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,10 +31,18 @@ pytestmark = pytest.mark.service
 
 Run = Callable[..., Any]
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 NASTY = "<img src=x onerror=alert(1)>"
 THREE = [(0.3, 0.3), (0.4, 0.2), (0.6, 0.2), (0.68, 0.32), (0.5, 0.5), (0.7, 0.68), (0.6, 0.82), (0.3, 0.75)]
 SMALL = np.random.default_rng(8).normal(0, 0.003, (64, 10))  # weights for images of 8 by 8 pixels
+MOVED = {
+    "image": 17,
+    "actual": 0,
+    "before": 0,
+    "before_probability": 0.5,
+    "after": 0,
+    "after_probability": 0.75,
+    "picture": "",
+}
 CHANGES = {
     "first": {"name": "HEAD", "commit": "0123456789abcdef0123456789abcdef01234567"},
     "second": {"name": "workspace", "commit": None},
@@ -46,6 +54,7 @@ CHANGES = {
             "title": "a few drawn digits (not MNIST)",
             "verdict": "better",
             "reason": "",
+            "remarks": [f"another split: {NASTY}"],
             "images": 100,
             "configuration": [{"key": "model.hidden", "first": [8], "second": None}],
             "metrics": [
@@ -79,35 +88,26 @@ CHANGES = {
             "gained": [17, 20],
             "lost": [33],
             "classes": [{"name": NASTY, "images": 10, "gained": 2, "lost": 1}],
+            "moved": {"gained": [MOVED], "lost": []},
+            "history": None,
         },
         {
             "name": "relu",
             "title": "",
             "verdict": "not compared",
             "reason": "another split",
+            "remarks": [],
             "images": 0,
             "configuration": [],
             "metrics": [],
             "gained": [],
             "lost": [],
             "classes": [],
+            "moved": {},
+            "history": None,
         },
     ],
 }
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium, started once."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="make test-service installs playwright")
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None:
-        pytest.skip(f"none of {', '.join(BROWSERS)} is on the PATH: apt-get install chromium")
-    with playwright.sync_playwright() as started:
-        # Its sandbox needs rights that a container does not have; the page is ours.
-        chromium = started.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
@@ -191,28 +191,9 @@ def address(folder: Layout, experiments: list[Experiment]) -> str:
 
 
 @pytest.fixture
-def opened(browser: Any, address: str) -> Iterator[Callable[..., Any]]:  # noqa: ANN401  (Playwright's)
+def opened(open_offline: Callable[..., Any], address: str) -> Callable[..., Any]:
     """Opens the page offline; what it complains of, and what it asks for beside itself, is an error."""
-    contexts, complaints, requests = [], [], []
-
-    def open_page(**options: Any) -> Any:  # noqa: ANN401  (the same)
-        # Without motion a place on the page stays where it was found.
-        context = browser.new_context(offline=True, reduced_motion="reduce", **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(60_000)
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: (complaints.append(dialog.message), dialog.dismiss()))
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto(address)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert complaints == []
-    assert {url for url in requests if not url.startswith("data:")} == {address}
+    return lambda **options: open_offline(address, **options)
 
 
 def assert_count(locator: Any, count: int) -> None:  # noqa: ANN401  (the same)
@@ -447,7 +428,7 @@ def test_a_network_that_is_not_in_the_page_shows_some_weights_and_is_named(
     )
     expected = ",".join(map(str, (*orange, 255, *blue, 255)))
     colours = """document.querySelector("canvas.weights").getContext("2d").getImageData(0, 0, 2, 1).data"""
-    page.wait_for_function(f"{colours}.join() === '{expected}'")
+    page.wait_for_function(f"() => {colours}.join() === '{expected}'")
 
 
 def test_experiments_are_overlaid_and_can_be_taken_away(
