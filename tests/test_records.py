@@ -1,10 +1,12 @@
 """The record experiments: a DVC project inside the checkout's, and their recipes on a small stand-in."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from pipeline.config.build import with_values
 from pipeline.config.compose import compose, read_params
@@ -23,18 +25,29 @@ def test_records_have_the_code_of_the_checkout_and_outputs_of_their_own() -> Non
     for name in (
         "conf",
         "pipeline",
-        "dvc.yaml",
         ".dvcignore",
-        ".dvc/config",
         ".dvc/plots.html",
         ".dvc/plots",
     ):
         assert (FOLDER / name).is_symlink()
         assert (FOLDER / name).resolve() == ROOT / name
-    # git reads no such file through a link.
-    for name in (".gitignore", ".dvc/.gitignore"):
+    # git reads no such file through a link, nor DVC of a commit.
+    for name in (".gitignore", ".dvc/.gitignore", ".dvc/config"):
         assert (FOLDER / name).read_text() == (ROOT / name).read_text()
     assert find_root(FOLDER / "outputs") == FOLDER
+
+
+def test_records_have_the_stages_of_the_checkout_and_plots_of_their_own() -> None:
+    # All lines of it that are indented or empty.
+    ours, theirs = (
+        re.findall(r"^stages:\n(?:(?: .*)?\n)+", (folder / "dvc.yaml").read_text(), re.MULTILINE)
+        for folder in (ROOT, FOLDER)
+    )
+    assert [each.rstrip() for each in theirs] == [each.rstrip() for each in ours], "make records/dvc.yaml"
+    plots = [plot for entry in OmegaConf.load(FOLDER / "dvc.yaml").plots for plot in entry.values()]
+    listed = {Path(path).parent.name for plot in plots for path in plot.y}
+    assert listed
+    assert listed <= set(RECORDS.experiments)
 
 
 @pytest.mark.slow

@@ -11,11 +11,23 @@ import pytest
 from dvc.compare import show_metrics
 from dvc_render import VegaRenderer
 from dvc_render.html import HTML
+from PIL import Image
 
 from pipeline.config.compose import read_params
 
 ROOT = Path(__file__).resolve().parent.parent
 
+GIT_SETTINGS = ("-c", "user.name=a", "-c", "user.email=a@b.invalid", "-c", "commit.gpgsign=false")
+SHOWN = {
+    "metrics.json": '{"train": 0.5, "valid": 0.5, "test": 0.9, "loss": 0.1}',
+    "history.csv": "epoch,step,train_accuracy,valid_accuracy\n0,0,0.5,0.5\n1,9,0.6,0.5\n",
+    "steps.csv": "step,loss\n0,2\n1,1\n",
+    "trials.csv": "trial,valid_accuracy\n0,0.5\n",
+    "per_part.csv": "part,accuracy\ntrain,0.5\n",
+    "per_class.csv": "class,f1\n0,0.5\n",
+    "roc.csv": "false_positive_rate,true_positive_rate\n0,0\n1,1\n",
+    "predictions.csv": "actual,predicted\n0,1\n",
+}
 NPM = """\
 #!/bin/sh
 # npm pack --silent --pack-destination FOLDER NAME@VERSION
@@ -37,6 +49,58 @@ def test_the_table_of_metrics_fits_a_terminal(capsys: pytest.CaptureFixture[str]
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1 + len(experiments)
     assert max(map(len, lines)) <= 80
+
+
+def fill_outputs(project: Path) -> None:
+    """Give every experiment of a project all that DVC shows, small and the same for each."""
+    for name in read_params(project / "params.yaml").experiments:
+        folder = project / "outputs" / name
+        (folder / "plots").mkdir(parents=True)
+        for path, text in SHOWN.items():
+            (folder / path).write_text(text)
+        Image.new("L", (8, 8)).save(folder / "plots" / "picture.png")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("inside", [".", "records"])
+def test_dvc_shows_and_compares_without_a_warning(inside: str, tmp_path: Path) -> None:
+    root = tmp_path / "checkout"
+    for name in (".dvc", "records"):
+        passed_over = shutil.ignore_patterns(
+            "cache", "tmp", "data", "outputs", "dvc_plots", "*.local", "*.lock"
+        )
+        shutil.copytree(ROOT / name, root / name, symlinks=True, ignore=passed_over)
+    for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore"):
+        shutil.copy(ROOT / name, root / name)
+    shutil.copytree(ROOT / "conf", root / "conf")
+    project = root / inside
+    fill_outputs(project)
+
+    def run(*command: str) -> str:
+        environment = {**os.environ, "COLUMNS": "80"}
+        done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)  # noqa: S603, PLW1510  (DVC and git)
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    def commit() -> None:
+        run("git", "add", "--all")
+        run("git", *GIT_SETTINGS, "commit", "--quiet", "--message", "all")
+
+    dvc = (sys.executable, "-m", "dvc")
+    run("git", "init", "--quiet", "--initial-branch", "main")
+    commit()
+    shown = run(*dvc, "metrics", "show").splitlines()
+    experiments = read_params(project / "params.yaml").experiments
+    assert len(shown) == 1 + len(experiments)
+    assert max(map(len, shown)) <= 80
+    assert run(*dvc, "plots", "show").endswith("dvc_plots/index.html\n")
+    first = next(iter(experiments))
+    metrics = project / "outputs" / first / "metrics.json"
+    metrics.write_text(metrics.read_text().replace("0.9", "0.75"))
+    commit()
+    (line,) = run(*dvc, "metrics", "diff", "HEAD~1", "HEAD").splitlines()[1:]
+    assert line.split() == [f"outputs/{first}/metrics.json", "test", "0.9", "0.75", "-0.15"]
+    assert run(*dvc, "plots", "diff", "HEAD~1", "--targets", f"outputs/{first}/history.csv")
 
 
 @pytest.mark.slow
