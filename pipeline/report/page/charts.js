@@ -70,14 +70,14 @@ function isKnown(column) {
 }
 
 // series: [{name, colour, dash, x: [...], y: [... or null]}]. options: title, label of x, text of a y, log, height,
-// limits of y, legend: false where the caller has one.
+// limits of y, legend: false where the caller has one, empty: what to say where there is no line.
 function lineChart(series, options) {
   const lines = series.filter((line) => isKnown(line.y));
   const readout = element("output", { class: "readout", "aria-live": "polite" });
   const plot = element("div", { class: "plot" });
   const figure = element("figure", { class: "chart" }, element("figcaption", {}, options.title), options.legend === false ? null : legend(lines), plot, readout);
   if (!lines.length) {
-    plot.append(element("p", { class: "muted" }, "Nothing was measured."));
+    plot.append(element("p", { class: "muted" }, options.empty ?? "Nothing was measured."));
     return figure;
   }
   const places = [...new Set(lines.flatMap((line) => line.x))].sort((one, other) => one - other);

@@ -32,7 +32,7 @@ function changedExperiment(change) {
     moved.length ? element("details", {}, element("summary", {}, "By class, those that changed most first"), table("Classes", ["class", "gained", "lost", "images"],
       [...moved].sort((one, other) => Math.abs(other.gained - other.lost) - Math.abs(one.gained - one.lost))
         .map((each) => [each.name, count(each.gained), count(each.lost), count(each.images)]))) : null,
-    DATA.experiments.some(({ name }) => name === change.name) ? element("p", {}, element("a", { href: `#/${change.name}` }, `Curves, confusion matrix and mistakes of ${change.name}`)) : null);
+    DATA.experiments.some(({ name }) => name === change.name) ? element("p", { class: "more" }, element("a", { href: `#/${change.name}` }, `Curves, confusion matrix and mistakes of ${change.name}`)) : null);
 }
 
 // kind: gained or lost. Text tells everything: the pixels may not have been to be had.
@@ -41,17 +41,12 @@ function movedImages(change, kind, title) {
   if (!shown.length) return null;
   const name = (index) => change.classes[index].name;
   const told = `${title}: ${shown.length < all ? `${shown.length} of ${count(all)}` : all}, the surest changes first`;
-  const list = element("ul", { class: "strip", "aria-label": told }, shown.map((each) => element("li", { class: "tile" },
+  const list = scrolling(element("ul", { class: "strip", "aria-label": told }, shown.map((each) => element("li", { class: "tile" },
     each.picture ? element("img", { src: `data:image/png;base64,${each.picture}`, alt: `test image ${each.image}: ${name(each.actual)}` }) : null,
     element("b", {}, name(each.actual)),
     element("span", {}, `was ${name(each.before)}, ${percent(each.before_probability, 0)}`),
     element("span", {}, `now ${name(each.after)}, ${percent(each.after_probability, 0)}`),
-    element("span", { class: "muted" }, `no. ${each.image}`))));
-  // Where it is a strip that scrolls, arrow keys have to reach it.
-  keepDrawn(list, () => {
-    if (list.scrollWidth > list.clientWidth) list.tabIndex = 0;
-    else list.removeAttribute("tabindex");
-  });
+    element("span", { class: "muted" }, `no. ${each.image}`)))));
   return [element("p", { class: "kind" }, told), list];
 }
 
@@ -73,15 +68,15 @@ function forest(changes) {
   const plot = element("div", { class: "plot" });
   keepDrawn(plot, (width) => {
     const across = scale([low - room, high + room], [4, width - 4]);
-    const marks = ticks(low - room, high + room, Math.max(3, width / 160));
+    const marks = ticks(low - room, high + room, Math.max(4, width / 160));
     plot.replaceChildren(shape("svg", { width, height: height + 26, viewBox: `0 0 ${width} ${height + 26}`, role: "img",
       "aria-label": `Difference of the test accuracy with its interval: ${rows.map(({ change }) => `${change.name} ${headline(change)}`).join("; ")}` },
     ...marks.map((at) => shape("line", { class: at === 0 ? "axis" : "grid", x1: across(at), x2: across(at), y1: 0, y2: height })),
     ...marks.map((at) => shape("text", { class: "tick", x: Math.min(Math.max(across(at), 22), width - 22), y: height + 16, "text-anchor": "middle" }, at === 0 ? "0" : signed(at, (value) => number(100 * value)))),
     ...rows.flatMap(({ change, metric }, row) => [
-      shape("text", { class: "label", x: 4, y: row * step + 13 }, change.name),
-      shape("line", { class: `interval ${metric.verdict}`, x1: across(metric.low), x2: across(metric.high), y1: row * step + 26, y2: row * step + 26 }),
-      shape("circle", { class: `estimate ${metric.verdict}`, r: 5, cx: across(metric.difference), cy: row * step + 26 })])));
+      shape("text", { class: "label", x: 4, y: row * step + 17 }, change.name),
+      shape("line", { class: `interval ${metric.verdict}`, x1: across(metric.low), x2: across(metric.high), y1: row * step + 30, y2: row * step + 30 }),
+      shape("circle", { class: `estimate ${metric.verdict}`, r: 4, cx: across(metric.difference), cy: row * step + 30 })])));
   });
   return element("figure", { class: "chart" }, element("figcaption", {}, `Difference of the test accuracy in points, with its ${percent(changes.confidence, 0)} interval`), plot);
 }

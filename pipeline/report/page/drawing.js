@@ -139,6 +139,9 @@ function drawingSection(experiments) {
     if (event.dataTransfer.files[0]) load(event.dataTransfer.files[0]);
   });
 
+  // A picture that misses the paper would take the page's place.
+  for (const name of ["dragover", "drop"]) addEventListener(name, (event) => event.preventDefault());
+
   const made = section("draw", "Draw a digit",
     element("div", { class: "drawing" },
       element("div", {}, drop,

@@ -32,12 +32,20 @@ const signed = (value, text) => (value > 0 ? "+" : value < 0 ? "−" : "±") + t
 const breakable = (name) => name.split("_").flatMap((part, index) => (index ? ["_", element("wbr"), part] : [part]));
 
 function table(caption, heads, rows, attributes = {}) {
-  return element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption, ...attributes },
+  return scrolling(element("div", { class: "scroll", role: "region", "aria-label": caption, ...attributes },
     element("table", {},
       element("caption", {}, caption),
       element("thead", {}, element("tr", {}, heads.map((head) => element("th", { scope: "col" }, head)))),
       element("tbody", {}, rows.map(([first, ...rest]) => element("tr", {},
-        element("th", { scope: "row" }, first), rest.map((cell) => element("td", {}, cell)))))));
+        element("th", { scope: "row" }, first), rest.map((cell) => element("td", {}, cell))))))));
+}
+
+// What is too wide for its place scrolls, and only then has the keyboard to reach it.
+function scrolling(node) {
+  return keepDrawn(node, () => {
+    if (node.scrollWidth > node.clientWidth) node.tabIndex = 0;
+    else node.removeAttribute("tabindex");
+  });
 }
 
 // Draws again when the element gets another width, and when light and dark change.

@@ -8,8 +8,12 @@ main.replaceChildren(...sections.filter((each) => each !== null));
 document.querySelector("nav").append(...sections.filter((each) => each !== null).map((each) => element("a", { href: `#${each.id}` }, each.firstChild.textContent.split(":")[0])));
 
 function follow(scroll) {
-  const shown = location.hash.startsWith("#/") && one.show(decodeURIComponent(location.hash.slice(2)));
-  if (shown && scroll) one.made.scrollIntoView();
+  const shown = location.hash.startsWith("#/") && one.show(location.hash.slice(2));
+  if (shown && scroll) {
+    one.made.scrollIntoView();
+    // From a link elsewhere the keyboard goes on here, as after any link.
+    one.made.querySelector("[aria-pressed=true]").focus({ preventScroll: true });
+  }
   return shown;
 }
 addEventListener("hashchange", () => follow(true));

@@ -61,7 +61,7 @@ function comparison(experiments) {
         redraw();
       } }), sample(line), line.name)));
     const redraw = () => place.replaceChildren(lineChart(lines.filter((_, index) => !hidden.has(index)),
-      { ...curveOptions(choice.value, "All experiments"), legend: false }));
+      { ...curveOptions(choice.value, "All experiments"), legend: false, empty: hidden.size === lines.length ? "No experiment is chosen." : undefined }));
     redraw();
   };
   choice.addEventListener("change", draw);

@@ -46,4 +46,4 @@ def open_offline(browser: Any) -> Iterator[Callable[..., Any]]:  # noqa: ANN401 
     for context in contexts:
         context.close()
     assert complaints == []
-    assert {url for url in requests if not url.startswith("data:")} == addresses
+    assert {url.partition("#")[0] for url in requests if not url.startswith("data:")} == addresses

@@ -327,6 +327,23 @@ def test_a_picture_can_be_dropped_on_the_paper(opened: Callable[..., Any], tmp_p
     assert answers(page) == dropped
 
 
+def test_a_picture_dropped_beside_the_paper_does_not_take_the_place_of_the_page(
+    opened: Callable[..., Any],
+) -> None:
+    page = opened()
+    for name in ("dragover", "drop"):
+        event = f"new DragEvent('{name}', {{bubbles: true, cancelable: true}})"
+        assert not page.evaluate(f"document.body.dispatchEvent({event})")
+
+
+@pytest.mark.parametrize("fragment", ["#/nothing", "#/%", "#nowhere"])
+def test_an_address_of_no_experiment_shows_the_first(fragment: str, opened: Callable[..., Any]) -> None:
+    page = opened()
+    page.evaluate("(fragment) => { location.hash = fragment; }", fragment)
+    page.reload()
+    assert page.inner_text("h3.name") == next(iter(ACTIVATIONS))
+
+
 def test_what_is_no_picture_or_shows_nothing_is_told(opened: Callable[..., Any], tmp_path: Path) -> None:
     page = opened()
     (tmp_path / "text.png").write_text("no image")
@@ -442,6 +459,9 @@ def test_experiments_are_overlaid_and_can_be_taken_away(
     page.get_by_role("combobox", name="Show").select_option("loss")
     assert "loss by epoch" in page.locator("#overview .chart figcaption").inner_text()
     assert_count(lines, len(experiments) - 1)
+    for box in page.locator("#overview fieldset input").all():
+        box.uncheck()
+    assert page.locator("#overview .chart .plot").inner_text() == "No experiment is chosen."
 
 
 def test_the_curves_are_of_the_parts_that_there_are(opened: Callable[..., Any]) -> None:
@@ -509,6 +529,10 @@ def test_everything_has_a_name_for_a_screen_reader(opened: Callable[..., Any]) -
     assert all(after <= before + 1 for before, after in itertools.pairwise(headings))
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
+    # Only what scrolls is a stop of the Tab key.
+    assert page.locator("#overview .scroll[tabindex]").count() == 0
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert_count(page.locator("#overview .scroll[tabindex='0']"), 1)
 
 
 def test_it_prints_without_what_only_a_screen_needs(opened: Callable[..., Any]) -> None:
@@ -517,4 +541,10 @@ def test_it_prints_without_what_only_a_screen_needs(opened: Callable[..., Any]) 
     assert not page.locator("#draw").is_visible()
     assert not page.locator("header").is_visible()
     assert page.locator("#overview table").first.is_visible()
+    # Charts were drawn for the screen, which may be wider than the paper.
+    widths = """() => [...document.querySelectorAll(".plot svg")].map((each) => {
+        each.setAttribute("width", 3000);
+        return each.getBoundingClientRect().width - each.parentElement.clientWidth;
+    })"""
+    assert max(page.evaluate(widths)) <= 0
     assert page.pdf().startswith(b"%PDF")

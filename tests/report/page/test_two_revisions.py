@@ -9,11 +9,14 @@ import pytest
 
 from pipeline.core.files.tables import read_csv
 from pipeline.core.paths import Layout
-from tests.report.page.repositories import commit_outputs, train_again
+from tests.report.page.repositories import commit_outputs, git, train_again
 
 pytestmark = pytest.mark.service
 
 Run = Callable[..., Any]
+
+# A revision whose name is wider than a phone.
+FIRST = "as_it_was_before_the_rate_was_raised_and_the_network_trained_longer"
 
 
 @pytest.fixture
@@ -21,7 +24,8 @@ def address(evaluated: Layout, cli: Run) -> str:
     """The page of a checkout whose network was trained longer, and with another rate, than in its commit."""
     commit_outputs(evaluated)
     train_again(evaluated, optimizer__learning_rate=0.5, training__epochs=5)
-    ended = cli("report", "HEAD", "workspace")
+    git(evaluated.root, "tag", FIRST)
+    ended = cli("report", FIRST, "workspace")
     assert ended.code == 0, ended.err
     return (evaluated.root / "runs" / "report.html").as_uri()
 
@@ -57,9 +61,12 @@ def test_the_curves_of_both_revisions_are_named_by_them_and_the_first_ones_are_d
 ) -> None:
     page = open_offline(address)
     page.get_by_role("link", name="Curves, confusion matrix and mistakes of tiny").click()
+    # The keyboard goes on there.
+    assert page.evaluate("document.activeElement.textContent") == "tiny"
+    page.keyboard.press("Tab")
     chart = page.locator("#experiment .chart").first
     chart.locator("path.line").first.wait_for()
-    names = ["train, workspace", "valid, workspace", "train, HEAD", "valid, HEAD"]
+    names = ["train, workspace", "valid, workspace", f"train, {FIRST}", f"valid, {FIRST}"]
     assert chart.locator(".legend li").all_inner_texts() == names
     dashes = [each.get_attribute("stroke-dasharray") for each in chart.locator("path.line").all()]
     assert dashes == ["none", "none", "7 4", "7 4"]
@@ -75,9 +82,9 @@ def test_the_curves_of_both_revisions_are_named_by_them_and_the_first_ones_are_d
     last = read_csv(evaluated.results("tiny").history)[-1]
     assert f"epoch {last['epoch']}" in told
     assert f"train, workspace {100 * float(last['train_accuracy']):.2f}\u00a0%" in told
-    assert "HEAD" not in told
+    assert FIRST not in told
     page.get_by_text("Curves as a table").click()
-    assert page.get_by_role("table", name="Epochs, HEAD").locator("tbody tr").count() == 4
+    assert page.get_by_role("table", name=f"Epochs, {FIRST}").locator("tbody tr").count() == 4
     assert page.get_by_role("table", name="Epochs, workspace").locator("tbody tr").count() == 6
 
 
@@ -88,6 +95,9 @@ def test_on_a_phone_images_are_a_strip_that_the_keyboard_moves_and_on_paper_all_
     page = open_offline(address, viewport={"width": 390, "height": 844}, color_scheme=scheme)
     strip = page.locator("ul.strip").first
     page.wait_for_function("() => document.querySelector('ul.strip').tabIndex === 0")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.evaluate("location.hash = '/tiny'")
+    page.locator("#experiment path.line").first.wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     strip.focus()
     page.keyboard.press("ArrowRight")
