@@ -14,6 +14,7 @@ function ticks(low, high, wanted) {
   return found;
 }
 
+// Of a logarithmic axis: 1, 2 and 5 of each power of ten, or even steps where these are fewer than three.
 function decades(low, high) {
   const found = [];
   for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power += 1) {
@@ -22,7 +23,7 @@ function decades(low, high) {
       if (value >= low * 0.999 && value <= high * 1.001) found.push(value);
     }
   }
-  return found;
+  return found.length < 3 ? ticks(low, high, 5) : found;
 }
 
 function scale([low, high], [from, to], log = false) {

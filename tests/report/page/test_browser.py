@@ -474,6 +474,16 @@ def test_the_curves_are_of_the_parts_that_there_are(opened: Callable[..., Any]) 
         assert f"{caption} part: accuracy by epoch" in chart.locator("figcaption").inner_text()
 
 
+def test_the_curves_have_two_values_or_more_beside_them(opened: Callable[..., Any]) -> None:
+    page = opened()
+    for name in ACTIVATIONS:
+        show(page, name)
+        for figure in page.locator("#experiment .columns").first.locator("figure").all():
+            figure.locator("svg[role=img]").wait_for()
+            # To the left of the axis; those below it are in its middle or at its end.
+            assert figure.locator(".tick[x='46']").count() >= 2, name
+
+
 def test_a_search_shows_every_trial_that_ended_and_marks_the_best(opened: Callable[..., Any]) -> None:
     page = opened()
     show(page, "tanh")
