@@ -1,6 +1,7 @@
 """The record experiments: a DVC project inside the checkout's, and their recipes on a small stand-in."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -37,17 +38,31 @@ def test_records_have_the_code_of_the_checkout_and_outputs_of_their_own() -> Non
     assert find_root(FOLDER / "outputs") == FOLDER
 
 
+def stages(folder: Path) -> list[str]:
+    """The text of a dvc.yaml's stages: all lines of it that are indented or empty."""
+    found = re.findall(r"^stages:\n(?:(?: .*)?\n)+", (folder / "dvc.yaml").read_text(), re.MULTILINE)
+    return [each.rstrip() for each in found]
+
+
 def test_records_have_the_stages_of_the_checkout_and_plots_of_their_own() -> None:
-    # All lines of it that are indented or empty.
-    ours, theirs = (
-        re.findall(r"^stages:\n(?:(?: .*)?\n)+", (folder / "dvc.yaml").read_text(), re.MULTILINE)
-        for folder in (ROOT, FOLDER)
-    )
-    assert [each.rstrip() for each in theirs] == [each.rstrip() for each in ours], "make records/dvc.yaml"
+    assert stages(FOLDER) == stages(ROOT), "make records/dvc.yaml"
     plots = [plot for entry in OmegaConf.load(FOLDER / "dvc.yaml").plots for plot in entry.values()]
     listed = {Path(path).parent.name for plot in plots for path in plot.y}
     assert listed
     assert listed <= set(RECORDS.experiments)
+
+
+def test_make_takes_an_edit_of_the_stages_over_into_the_records(tmp_path: Path) -> None:
+    for name in ("Makefile", "dvc.yaml", "records/dvc.yaml"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(ROOT / name, tmp_path / name)
+    theirs = tmp_path / "records" / "dvc.yaml"
+    expected = theirs.read_text().replace("desc: ", "desc: At last: ")
+    ours = tmp_path / "dvc.yaml"
+    ours.write_text(ours.read_text().replace("desc: ", "desc: At last: "))
+    subprocess.run(["make", "--always-make", "records/dvc.yaml"], cwd=tmp_path, check=True)  # noqa: S607
+    assert theirs.read_text() == expected
+    assert stages(theirs.parent) == stages(tmp_path)
 
 
 @pytest.mark.slow
