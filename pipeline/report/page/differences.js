@@ -41,7 +41,7 @@ function movedImages(change, kind, title) {
   if (!shown.length) return null;
   const name = (index) => change.classes[index].name;
   const told = `${title}: ${shown.length < all ? `${shown.length} of ${count(all)}` : all}, the surest changes first`;
-  const list = scrolling(element("ul", { class: "strip", "aria-label": told }, shown.map((each) => element("li", { class: "tile" },
+  const list = scrolling(element("ul", { class: "strip", role: "list", "aria-label": told }, shown.map((each) => element("li", { class: "tile" },
     each.picture ? element("img", { src: `data:image/png;base64,${each.picture}`, alt: `test image ${each.image}: ${name(each.actual)}` }) : null,
     element("b", {}, name(each.actual)),
     element("span", {}, `was ${name(each.before)}, ${percent(each.before_probability, 0)}`),
