@@ -14,7 +14,7 @@ from pipeline.core.errors import ConfigError, FetchError, UsageError
 from pipeline.core.paths import Layout
 
 if TYPE_CHECKING:
-    from pipeline.commands.shared.picture_folders import Found
+    from pipeline.commands.shared.discovery import Found
     from pipeline.config.schema import Dataset
     from pipeline.core.files.images import LabelledImages, Part
     from pipeline.report.card import Card
@@ -175,11 +175,15 @@ def _definition(name: str, found: "Found", classes: Sequence[str], url: str | No
     from pipeline.data import local
 
     files = []
-    for role, path in found.files.items():
-        file_name = path.name + (local.SUFFIX if path.is_dir() else "")
-        files += [f"      {role}:", f"        name: {json.dumps(file_name, ensure_ascii=False)}"]
-        files += [f"        bytes: {path.stat().st_size}"] if url else []
-        files.append(f"        sha256: {local.checksum(path)}")
+    for role, paths in found.files.items():
+        files.append(f"      {role}:")
+        for path in paths:
+            file_name = path.name + (local.SUFFIX if path.is_dir() else "")
+            item = [f"name: {json.dumps(file_name, ensure_ascii=False)}"]
+            item += [f"bytes: {path.stat().st_size}"] if url else []
+            item.append(f"sha256: {local.checksum(path)}")
+            indents = ["      - ", "        "] if len(paths) > 1 else ["        "]
+            files += [f"{indents[min(line, len(indents) - 1)]}{text}" for line, text in enumerate(item)]
     height, width, channels = found.image_shape
     lines = [
         f"name: {name}",
@@ -234,11 +238,11 @@ def _parse(found: "Found", dataset: "Dataset", folder: Path) -> "dict[Part, Labe
     from pipeline.data import datasets, local
 
     files = {}
-    for role, path in found.files.items():
-        files[role] = [path]
-        if path.is_dir():  # as fetch will pack it
-            files[role] = [folder / f"{path.name}{local.SUFFIX}"]
-            local.copy(path, *files[role])
+    for role, paths in found.files.items():
+        files[role] = list(paths)
+        if paths[0].is_dir():  # as fetch will pack it
+            files[role] = [folder / f"{paths[0].name}{local.SUFFIX}"]
+            local.copy(paths[0], *files[role])
     source = next(iter(dataset.sources.values()))
     datasets.parse(dataset.format, files, folder, dataset.image_shape, source)
     return {name: load(folder, name) for name in (PARTS if found.has_test else PARTS[:1])}

@@ -198,7 +198,10 @@ def mistakes() -> dict[str, tuple[Callable[[Path], object], str]]:
     row = ",".join(["1"] * 37)
     return {
         "empty": (lambda _: None, "the folder is empty; expected idx files, an .npz, a .csv"),
-        "unknown": (text("notes.txt", "hello"), "expected idx files, an .npz, a .csv, a CIFAR archive, or"),
+        "unknown": (
+            text("notes.txt", "hello"),
+            "expected idx files, an .npz, a .csv, a CIFAR archive",
+        ),
         "one idx file": (
             lambda folder: idx.write(folder / "train-images", images),
             "found train images but no train labels",
@@ -212,11 +215,11 @@ def mistakes() -> dict[str, tuple[Callable[[Path], object], str]]:
         "no images": (npz(x_train=labels, y_train=labels), "expected images (count, height, width)"),
         "one class": (
             npz(x_train=images, y_train=labels * 0),
-            "expected 2 to 256 classes, found 1 different",
+            "expected 2 to 256 labels, one for each class, found 1: 0",
         ),
         "a measurement": (
             npz(x_train=np.zeros((300, 2, 2), np.uint8), y_train=np.arange(300)),
-            "expected 2 to 256 classes, found 300 different labels: 0, 1, 2",
+            "expected 2 to 256 labels, one for each class, found 300: 0, 1, 2",
         ),
         "a new label in the test set": (
             npz(x_train=images, y_train=labels, x_test=images, y_test=labels + 1),
@@ -241,11 +244,11 @@ def mistakes() -> dict[str, tuple[Callable[[Path], object], str]]:
         ),
         "one class of pictures": (
             lambda folder: write_pictures(folder, ["a/1.png", "a/2.png"]),
-            "expected 2 to 256 folders of pictures, one for each class, found 1: a",
+            "expected 2 to 256 folders, one for each class, found 1: a",
         ),
         "a new class in the test set": (
             lambda folder: write_pictures(folder, ["train/a/1.png", "train/b/1.png", "test/c/1.png"]),
-            "the test set has classes that the training set has not: c",
+            "the test set has folders that the training set has not: c",
         ),
         "classes at two depths": (
             lambda folder: write_pictures(folder, ["a/1.png", "b/c/1.png"]),

@@ -1,57 +1,27 @@
 """Pictures in a folder for each class: which folders, classes and size; in a folder or an archive."""
 
 import contextlib
-import re
 import tarfile
 import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeAlias, cast
+from typing import BinaryIO, Final, TypeAlias, cast
 
 from PIL import Image
 
+from pipeline.commands.shared.discovery.found import EXPECTED, TEST, TRAIN, Found
+from pipeline.commands.shared.discovery.labels import list_classes
 from pipeline.core.descriptions import shorten
 from pipeline.core.errors import FormatError
 from pipeline.core.files.images import Part
 from pipeline.data.pictures import FORMATS, SUFFIXES
 
-EXPECTED: Final = (
-    "idx files, an .npz, a .csv, a CIFAR archive, or pictures in a folder for each class"
-    " (CLASS/*.png, or train/CLASS/*.png and test/CLASS/*.png)"
-)
-TEST: Final = re.compile(r"(^|[^a-z])(test(ing)?|t10k|val(id(ation)?)?)([^a-z]|$)", re.IGNORECASE)
-TRAIN: Final = re.compile(r"(^|[^a-z])train(ing)?([^a-z]|$)", re.IGNORECASE)
-MOST_CLASSES: Final = 256
 _MOST_OPENED: Final = 500  # pictures whose sizes are looked at
 _LONGEST_SIDE: Final = 64  # pixels; larger pictures are made smaller
 _SMALL: Final = 32
 _Opener: TypeAlias = Callable[[str], contextlib.AbstractContextManager[BinaryIO]]
-
-
-@dataclass(frozen=True)
-class Found:
-    """A data set as it was found.
-
-    Attributes:
-        format: a key of `pipeline.data.datasets.FORMATS`.
-        files: role -> the file, or the folder that is to be packed.
-        image_shape: height, width, channels.
-        classes: their names, in the order of the labels; empty where the format itself says which.
-        reading: what differs from the format's usual way, as `Reading` has it.
-        has_test: whether there is a test set.
-        notes: what else is worth telling, a line each.
-    """
-
-    format: str
-    files: Mapping[str, Path]
-    image_shape: tuple[int, int, int]
-    classes: list[str]
-    reading: dict[str, Any] = field(default_factory=dict)
-    has_test: bool = True
-    notes: list[str] = field(default_factory=list)
 
 
 def describe_pictures(
@@ -81,29 +51,19 @@ def describe_pictures(
         notes.append(f"files that are no pictures, left aside: {others:,}")
     if unused := [name for name in pictures if not name.startswith(tuple(folders.values()))]:
         notes.append(f"pictures of neither part, left aside: {len(unused):,}, such as {shorten(unused[0])}")
-    counts = {
-        part: Counter(name.removeprefix(prefix).split("/")[0] for name in pictures if name.startswith(prefix))
+    labels = {
+        part: {name.removeprefix(prefix).split("/")[0] for name in pictures if name.startswith(prefix)}
         for part, prefix in folders.items()
     }
-    classes = sorted(counts["train"])
-    if not 2 <= len(classes) <= MOST_CLASSES:
-        raise FormatError(
-            f"{path}: expected 2 to {MOST_CLASSES} folders of pictures, one for each class, found"
-            f" {len(classes):,}: {shorten(', '.join(classes))}"
-        )
-    unknown = sorted(set(counts.get("test", ())) - set(classes))
-    if unknown:
-        raise FormatError(
-            f"{path}: the test set has classes that the training set has not: {shorten(', '.join(unknown))}"
-        )
+    classes = list_classes(path, labels, "folders")
     if shape is None:
         shape = _common_shape(path, pictures, open_one, notes)
     inside = {part: prefix.rstrip("/") for part, prefix in folders.items()}
     has_test = "test" in folders
     if inside == {"train": ""}:
-        return Found("folder", {"train": path}, shape, classes, {}, has_test=False, notes=notes)
+        return Found("folder", {"train": [path]}, shape, classes, {}, has_test=False, notes=notes)
     how = {} if inside == {"train": "train", "test": "test"} else {"members": inside}
-    return Found("folder", {"archive": path}, shape, classes, how, has_test, notes)
+    return Found("folder", {"archive": [path]}, shape, classes, how, has_test, notes)
 
 
 def _class_folders(path: Path, pictures: Sequence[str]) -> dict[Part, str]:
