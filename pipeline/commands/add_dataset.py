@@ -86,7 +86,7 @@ def run(layout: Layout, options: argparse.Namespace) -> None:
     source = "official"
     if not is_remote:
         source = "local"
-        _note_place(layout, name, place)
+        _note_place(layout, name, _folder_of(found, place))
     write_text(target, text)
     write()
     write(f"{target.relative_to(layout.root)} is written; fill in its title, licence and citation.")
@@ -182,7 +182,7 @@ def _definition(name: str, found: "Found", classes: Sequence[str], url: str | No
             item = [f"name: {json.dumps(file_name, ensure_ascii=False)}"]
             item += [f"bytes: {path.stat().st_size}"] if url else []
             item.append(f"sha256: {local.checksum(path)}")
-            indents = ["      - ", "        "] if len(paths) > 1 else ["        "]
+            indents = ["        - ", "          "] if len(paths) > 1 else ["        "]
             files += [f"{indents[min(line, len(indents) - 1)]}{text}" for line, text in enumerate(item)]
     height, width, channels = found.image_shape
     lines = [
@@ -324,6 +324,12 @@ def _note_place(layout: Layout, name: str, place: Path) -> None:
     if found != {**before, name: shown}:
         write_text(path, original)
         raise ConfigError(f"{path}: cannot be added to; write there, below `local:`:\n{line.rstrip()}")
+
+
+def _folder_of(found: "Found", place: Path) -> Path:
+    """The place, or the folder below it that has all the files: of a clone from the hub, its data/."""
+    (first, *_), *_ = found.files.values()
+    return place if place in {first, first.parent} else first.parent
 
 
 def _from_checkout(root: Path, place: Path) -> str:

@@ -200,7 +200,7 @@ def mistakes() -> dict[str, tuple[Callable[[Path], object], str]]:
         "empty": (lambda _: None, "the folder is empty; expected idx files, an .npz, a .csv"),
         "unknown": (
             text("notes.txt", "hello"),
-            "expected idx files, an .npz, a .csv, a CIFAR archive",
+            "expected idx files, an .npz, a .csv, Parquet files, ",
         ),
         "one idx file": (
             lambda folder: idx.write(folder / "train-images", images),

@@ -6,9 +6,9 @@ Names and first bytes are looked at, labels are read; whether everything fits is
 import functools
 import tarfile
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from pipeline.commands.shared.discovery.archives import describe_cifar
 from pipeline.commands.shared.discovery.arrays import describe_csv, describe_idx, describe_npz, is_idx
@@ -20,6 +20,8 @@ from pipeline.core.files.atomic import reading
 from pipeline.data import local
 from pipeline.data.formats import zips
 from pipeline.data.pictures import SUFFIXES
+
+_PARQUET: Final = ".parquet"
 
 __all__ = ["Found", "discover"]
 
@@ -46,6 +48,8 @@ def _in_file(path: Path, shape: tuple[int, int, int] | None) -> Found:
     head = _head(path)
     if _is_npz(path):
         return describe_npz(path, [path])
+    if path.suffix.lower() == _PARQUET:
+        return _in_parquet(path, [path], shape)
     if zips.is_zip(path):
         with zips.open_archive(path) as archive:
             names = [entry.filename for entry in archive.infolist() if not entry.is_dir()]
@@ -69,6 +73,8 @@ def _in_folder(folder: Path, shape: tuple[int, int, int] | None) -> Found:
         raise FormatError(f"{folder}: the folder is empty; expected {EXPECTED}")
     if found := describe_cifar(folder, files):
         return found
+    if tables := [path for path in files.values() if path.suffix.lower() == _PARQUET]:
+        return _in_parquet(folder, tables, shape)
     if sum(Path(name).suffix.lower() in SUFFIXES for name in files) > len(files) / 2:
         return describe_pictures(folder, list(files), lambda name: reading(files[name]), shape)
     top = {name: path for name, path in files.items() if "/" not in name}
@@ -86,6 +92,12 @@ def _in_files(folder: Path, paths: Mapping[str, Path], shape: tuple[int, int, in
     if len(paths) == 1:
         return _in_file(next(iter(paths.values())), shape)
     return _nothing(folder, paths)
+
+
+def _in_parquet(place: Path, paths: Sequence[Path], shape: tuple[int, int, int] | None) -> Found:
+    from pipeline.commands.shared.discovery.parquet import describe_parquet  # an extra
+
+    return describe_parquet(place, paths, shape)
 
 
 def _in_tar(path: Path, shape: tuple[int, int, int] | None) -> Found:

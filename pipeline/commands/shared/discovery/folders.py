@@ -2,30 +2,24 @@
 
 import contextlib
 import tarfile
-import warnings
 import zipfile
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, Final, TypeAlias, cast
-
-from PIL import Image
+from typing import BinaryIO, TypeAlias, cast
 
 from pipeline.commands.shared.discovery.found import EXPECTED, TEST, TRAIN, Found
 from pipeline.commands.shared.discovery.labels import list_classes
+from pipeline.commands.shared.discovery.pictures import MOST_OPENED, common_shape
 from pipeline.core.descriptions import shorten
 from pipeline.core.errors import FormatError
 from pipeline.core.files.images import Part
-from pipeline.data.pictures import FORMATS, SUFFIXES
+from pipeline.data.pictures import SUFFIXES
 
-_MOST_OPENED: Final = 500  # pictures whose sizes are looked at
-_LONGEST_SIDE: Final = 64  # pixels; larger pictures are made smaller
-_SMALL: Final = 32
-_Opener: TypeAlias = Callable[[str], contextlib.AbstractContextManager[BinaryIO]]
+Opener: TypeAlias = Callable[[str], contextlib.AbstractContextManager[BinaryIO]]
 
 
 def describe_pictures(
-    path: Path, names: Sequence[str], open_one: _Opener, shape: tuple[int, int, int] | None
+    path: Path, names: Sequence[str], open_one: Opener, shape: tuple[int, int, int] | None
 ) -> Found:
     """Pictures in a folder for each class.
 
@@ -56,8 +50,7 @@ def describe_pictures(
         for part, prefix in folders.items()
     }
     classes = list_classes(path, labels, "folders")
-    if shape is None:
-        shape = _common_shape(path, pictures, open_one, notes)
+    shape = shape or common_shape(path, opened(pictures, open_one), notes)
     inside = {part: prefix.rstrip("/") for part, prefix in folders.items()}
     has_test = "test" in folders
     if inside == {"train": ""}:
@@ -107,44 +100,11 @@ def _check_depth(path: Path, pictures: Sequence[str], prefixes: Iterable[str]) -
                 )
 
 
-def _common_shape(
-    path: Path, pictures: Sequence[str], open_one: _Opener, notes: list[str]
-) -> tuple[int, int, int]:
-    """The size that most pictures have, made smaller where it is large, and one channel if all are grey."""
-    sizes: Counter[tuple[int, int]] = Counter()
-    colour = False
-    for name in pictures[:: -(-len(pictures) // _MOST_OPENED)]:
+def opened(names: Sequence[str], open_one: Opener) -> Iterator[tuple[str, BinaryIO]]:
+    """Some of the pictures, from everywhere among them, by name."""
+    for name in names[:: -(-len(names) // MOST_OPENED)]:
         with open_one(name) as file:
-            look = _look(file)
-        if look is None:
-            raise FormatError(
-                f"{path}: {shorten(name)}: not a picture that can be read; remove or replace it"
-            )
-        sizes[look[:2]] += 1
-        colour |= look[2]
-    (height, width), _ = sizes.most_common(1)[0]
-    if len(sizes) > 1:
-        low, high = min(sizes), max(sizes)
-        notes.append(
-            f"pictures of {len(sizes):,} sizes, from {low[0]} × {low[1]} to {high[0]} × {high[1]}: all are"
-            " resized to one"
-        )
-    if max(height, width) > _LONGEST_SIDE:
-        factor = _SMALL / max(height, width)
-        notes.append(f"most pictures are {height} × {width}: made smaller (--shape for another size)")
-        height, width = max(1, round(height * factor)), max(1, round(width * factor))
-    return height, width, 3 if colour else 1
-
-
-def _look(file: BinaryIO) -> tuple[int, int, bool] | None:
-    """Height, width and whether it has colours, as a picture's header says; None if it is no picture."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file, formats=FORMATS) as picture:
-                return picture.height, picture.width, picture.mode not in {"1", "L", "LA", "I", "I;16", "F"}
-    except (OSError, ValueError, SyntaxError, Warning, Image.DecompressionBombError):
-        return None
+            yield name, file
 
 
 @contextlib.contextmanager
