@@ -7,10 +7,11 @@ import functools
 import tarfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import BinaryIO, Final, NoReturn
 
-from pipeline.commands.shared.discovery.archives import describe_cifar
+from pipeline.commands.shared.discovery.archives import describe_known
 from pipeline.commands.shared.discovery.arrays import describe_csv, describe_idx, describe_npz, is_idx
 from pipeline.commands.shared.discovery.folders import describe_pictures, tar_member, zip_member
 from pipeline.commands.shared.discovery.found import EXPECTED, Found
@@ -71,12 +72,17 @@ def _in_folder(folder: Path, shape: tuple[int, int, int] | None) -> Found:
     files = dict(local.files_in(folder))
     if not files:
         raise FormatError(f"{folder}: the folder is empty; expected {EXPECTED}")
-    if found := describe_cifar(folder, files):
+
+    def open_one(name: str) -> AbstractContextManager[BinaryIO]:
+        return reading(files[name])
+
+    sizes = {name: path.stat().st_size for name, path in files.items()}
+    if found := describe_known(folder, sizes, open_one, shape):
         return found
     if tables := [path for path in files.values() if path.suffix.lower() == _PARQUET]:
         return _in_parquet(folder, tables, shape)
     if sum(Path(name).suffix.lower() in SUFFIXES for name in files) > len(files) / 2:
-        return describe_pictures(folder, list(files), lambda name: reading(files[name]), shape)
+        return describe_pictures(folder, list(files), open_one, shape)
     top = {name: path for name, path in files.items() if "/" not in name}
     return _in_files(folder, top, shape) if top else _nothing(folder, files)
 
@@ -105,7 +111,10 @@ def _in_tar(path: Path, shape: tuple[int, int, int] | None) -> Found:
         with tarfile.open(path) as archive:
             members = {entry.name.removeprefix("./"): entry for entry in archive if entry.isfile()}
             open_one = functools.partial(tar_member, archive, members)
-            return describe_cifar(path, members) or describe_pictures(path, list(members), open_one, shape)
+            sizes = {name: entry.size for name, entry in members.items()}
+            return describe_known(path, sizes, open_one, shape) or describe_pictures(
+                path, list(members), open_one, shape
+            )
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise FormatError(f"{path}: expected a tar archive: {shorten(str(error))}") from None
 

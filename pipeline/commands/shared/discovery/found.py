@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Final
 
 EXPECTED: Final = (
-    "idx files, an .npz, a .csv, Parquet files, a CIFAR archive, or pictures in a folder for each class"
-    " (CLASS/*.png, or train/CLASS/*.png and test/CLASS/*.png)"
+    "idx files, an .npz, a .csv, Parquet files, a CIFAR or STL-10 archive, or pictures in a folder for each"
+    " class (CLASS/*.png, or train/CLASS/*.png and test/CLASS/*.png)"
 )
 TEST: Final = re.compile(r"(^|[^a-z])(test(ing)?|t10k|val(id(ation)?)?)([^a-z]|$)", re.IGNORECASE)
 TRAIN: Final = re.compile(r"(^|[^a-z])train(ing)?([^a-z]|$)", re.IGNORECASE)
