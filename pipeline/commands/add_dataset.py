@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from pipeline.core.errors import ConfigError, FetchError, UsageError
+from pipeline.core.errors import ConfigError, FetchError, FormatError, UsageError
 from pipeline.core.paths import Layout
 
 if TYPE_CHECKING:
@@ -29,8 +29,9 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.description = (
-        "Look at a file or folder of labelled images (idx, .npz, CSV, CIFAR's archives, pictures in a folder"
-        " for each class), say what it is and what is odd about it, and write conf/dataset/NAME.yaml."
+        "Look at a file or folder of labelled images (idx, .npz, CSV, Parquet, CIFAR's and STL-10's archives,"
+        " pictures in a folder for each class or with a CSV of labels), say what it is and what is odd about"
+        " it, and write conf/dataset/NAME.yaml."
         " The files stay where they are; conf/local.yaml says where, and DVC sees when they change."
     )
     parser.add_argument("place", metavar="PATH|URL", help="a file or folder, or the https URL of a file")
@@ -237,14 +238,16 @@ def _parse(found: "Found", dataset: "Dataset", folder: Path) -> "dict[Part, Labe
     from pipeline.core.files.images import PARTS, load
     from pipeline.data import datasets, local
 
-    files = {}
-    for role, paths in found.files.items():
-        files[role] = list(paths)
-        if paths[0].is_dir():  # as fetch will pack it
-            files[role] = [folder / f"{paths[0].name}{local.SUFFIX}"]
-            local.copy(paths[0], *files[role])
+    files = {role: list(paths) for role, paths in found.files.items()}
+    packed, origin = folder / "packed.tar", next(iter(found.files.values()))[0]
+    if origin.is_dir():  # as fetch will pack it
+        files = {role: [packed] for role in files}
+        local.copy(origin, packed)
     source = next(iter(dataset.sources.values()))
-    datasets.parse(dataset.format, files, folder, dataset.image_shape, source)
+    try:
+        datasets.parse(dataset.format, files, folder, dataset.image_shape, source)
+    except FormatError as error:
+        raise FormatError(str(error).replace(str(packed), str(origin))) from None
     return {name: load(folder, name) for name in (PARTS if found.has_test else PARTS[:1])}
 
 

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
-from pipeline.commands.shared.discovery.folders import Opener
 from pipeline.commands.shared.discovery.found import Found
 from pipeline.commands.shared.discovery.labels import list_classes
+from pipeline.commands.shared.discovery.pictures import Opener
 from pipeline.core.errors import FormatError
 from pipeline.core.files.images import PARTS
 from pipeline.data.formats import cifar

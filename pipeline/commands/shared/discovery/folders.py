@@ -1,27 +1,26 @@
-"""Pictures in a folder for each class: which folders, classes and size; in a folder or an archive."""
+"""Pictures, in a folder or an archive: those that a table names, or else in a folder for each class."""
 
 import contextlib
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, TypeAlias, cast
+from typing import BinaryIO, cast
 
 from pipeline.commands.shared.discovery.found import EXPECTED, TEST, TRAIN, Found
 from pipeline.commands.shared.discovery.labels import list_classes
-from pipeline.commands.shared.discovery.pictures import MOST_OPENED, common_shape
+from pipeline.commands.shared.discovery.name_tables import OtherColumnsError, describe_named
+from pipeline.commands.shared.discovery.pictures import Opener, common_shape, opened
 from pipeline.core.descriptions import shorten
 from pipeline.core.errors import FormatError
 from pipeline.core.files.images import Part
 from pipeline.data.pictures import SUFFIXES
 
-Opener: TypeAlias = Callable[[str], contextlib.AbstractContextManager[BinaryIO]]
-
 
 def describe_pictures(
     path: Path, names: Sequence[str], open_one: Opener, shape: tuple[int, int, int] | None
 ) -> Found:
-    """Pictures in a folder for each class.
+    """Pictures that a table names, or in a folder for each class.
 
     Args:
         path: the folder or archive.
@@ -30,13 +29,31 @@ def describe_pictures(
         shape: of an image: height, width, channels; None for what most pictures have.
 
     Raises:
-        FormatError: there are none, they are not in a folder for each class, or one is none.
+        FormatError: there are none, they have neither a table nor folders for their classes, or one is none.
     """
     # What systems put beside files is passed over, as parse does.
     names = [name for name in names if "/." not in f"/{name}" and "__MACOSX" not in name.split("/")]
     pictures = [name for name in names if Path(name).suffix.lower() in SUFFIXES]
     if not pictures:
         raise FormatError(f"{path}: expected {EXPECTED}; found {shorten(', '.join(names)) or 'nothing'}")
+    try:
+        if found := describe_named(path, names, pictures, open_one, shape):
+            return found
+        return _describe_folders(path, names, pictures, open_one, shape)
+    except OtherColumnsError as error:
+        # Lists of other things lie beside folders, too.
+        with contextlib.suppress(FormatError):
+            return _describe_folders(path, names, pictures, open_one, shape)
+        raise FormatError(str(error)) from None
+
+
+def _describe_folders(
+    path: Path,
+    names: Sequence[str],
+    pictures: Sequence[str],
+    open_one: Opener,
+    shape: tuple[int, int, int] | None,
+) -> Found:
     folders = _class_folders(path, pictures)
     _check_depth(path, pictures, folders.values())
     notes = []
@@ -85,6 +102,12 @@ def _class_folders(path: Path, pictures: Sequence[str]) -> dict[Part, str]:
             f"{path}: expected pictures in a folder for each class, side by side, found"
             f" {shorten(', '.join(sorted(parents)))}"
         )
+    last = [parent.rpartition("/")[2] for parent in parents]
+    if all(TRAIN.fullmatch(name) or TEST.fullmatch(name) for name in last):
+        raise FormatError(
+            f"{path}: expected a folder for each class in {shorten(', '.join(sorted(parents)))}, or a .csv of"
+            " the pictures' names and labels, found pictures alone"
+        )
     prefix = prefixes.pop()
     return {"train": f"{prefix}/" if prefix else ""}
 
@@ -98,13 +121,6 @@ def _check_depth(path: Path, pictures: Sequence[str], prefixes: Iterable[str]) -
                     f"{path}: expected a folder for each class in {prefix}, found the picture"
                     f" {shorten(name)} in none"
                 )
-
-
-def opened(names: Sequence[str], open_one: Opener) -> Iterator[tuple[str, BinaryIO]]:
-    """Some of the pictures, from everywhere among them, by name."""
-    for name in names[:: -(-len(names) // MOST_OPENED)]:
-        with open_one(name) as file:
-            yield name, file
 
 
 @contextlib.contextmanager

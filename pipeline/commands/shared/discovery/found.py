@@ -8,10 +8,11 @@ from typing import Any, Final
 
 EXPECTED: Final = (
     "idx files, an .npz, a .csv, Parquet files, a CIFAR or STL-10 archive, or pictures in a folder for each"
-    " class (CLASS/*.png, or train/CLASS/*.png and test/CLASS/*.png)"
+    " class (CLASS/*.png, or train/CLASS/*.png and test/CLASS/*.png) or with a .csv of their names and labels"
 )
 TEST: Final = re.compile(r"(^|[^a-z])(test(ing)?|t10k|val(id(ation)?)?)([^a-z]|$)", re.IGNORECASE)
 TRAIN: Final = re.compile(r"(^|[^a-z])train(ing)?([^a-z]|$)", re.IGNORECASE)
+VALIDATION: Final = re.compile(r"(^|[^a-z])val(id(ation)?)?([^a-z]|$)", re.IGNORECASE)
 LABEL_NAMES: Final = re.compile(r"label|class|target|digit|^y$", re.IGNORECASE)
 """Of a table's column."""
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from pipeline.commands.shared.discovery.found import LABEL_NAMES, TEST, TRAIN, Found
+from pipeline.commands.shared.discovery.found import LABEL_NAMES, TEST, TRAIN, VALIDATION, Found
 from pipeline.commands.shared.discovery.labels import describe_labels, list_classes
 from pipeline.commands.shared.discovery.pictures import MOST_OPENED, common_shape
 from pipeline.config.schema import Reading
@@ -20,7 +20,6 @@ from pipeline.core.files.images import PARTS, Part
 from pipeline.data.formats import parquet
 from pipeline.data.formats.examples import Request
 
-_VALIDATION: Final = re.compile(r"(^|[^a-z])val(id(ation)?)?([^a-z]|$)", re.IGNORECASE)
 _SHARD: Final = re.compile(r"-(\d{1,9})-of-(\d{1,9})\b")
 _MAGIC: Final = b"PAR1"
 _ROWS: Final = 8  # pictures may be large
@@ -73,7 +72,7 @@ def _parts(place: Path, paths: Sequence[Path], notes: list[str]) -> dict[str, li
     trains = [path for path in paths if path not in tests]
     if named := [path for path in trains if TRAIN.search(path.name)]:
         trains = named
-    if some := [path for path in tests if not _VALIDATION.search(path.name)]:
+    if some := [path for path in tests if not VALIDATION.search(path.name)]:
         tests = some
     if left := [path.name for path in paths if path not in trains + tests]:
         notes.append(f"files of neither part, left aside: {shorten(', '.join(left))}")

@@ -1,10 +1,11 @@
 """What size pictures have, and whether they have colours, by their headers."""
 
+import contextlib
 import warnings
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, TypeAlias
 
 from PIL import Image
 
@@ -15,8 +16,18 @@ from pipeline.data.pictures import FORMATS
 MOST_OPENED: Final = 500
 """Pictures whose sizes are looked at."""
 
+Opener: TypeAlias = Callable[[str], contextlib.AbstractContextManager[BinaryIO]]
+"""Opens a file of a folder or archive by its name there."""
+
 _LONGEST_SIDE: Final = 64  # pixels; larger pictures are made smaller
 _SMALL: Final = 32
+
+
+def opened(names: Sequence[str], open_one: Opener) -> Iterator[tuple[str, BinaryIO]]:
+    """Some of the pictures, from everywhere among them, by name."""
+    for name in names[:: -(-len(names) // MOST_OPENED)]:
+        with open_one(name) as file:
+            yield name, file
 
 
 def common_shape(
