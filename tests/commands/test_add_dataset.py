@@ -506,6 +506,14 @@ def test_a_table_that_does_not_say_where_its_labels_are_is_told(tmp_path: Path) 
     assert discover(write_table(tmp_path / "c.csv", ["ant", "bee"])).notes == []
 
 
+def test_a_validation_table_gives_way_to_a_test_table(tmp_path: Path) -> None:
+    for name in ("train", "test", "val"):
+        write_table(tmp_path / f"{name}.csv", ["ant", "bee"])
+    found = discover(tmp_path)
+    assert found.files == {"train": [tmp_path / "train.csv"], "test": [tmp_path / "test.csv"]}
+    assert found.notes == ["files of neither part, left aside: val.csv"]
+
+
 @pytest.mark.parametrize("name", ["a\\db", 'a"b', "a: b # c", "ä"])
 def test_a_place_of_any_name_is_noted(checkout: Layout, cli: Run, name: str) -> None:
     folder = write_pictures(checkout.root.parent / name / "x", ["a/1.png", "b/1.png"])

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.commands.shared.discovery.found import LABEL_NAMES, TEST, TRAIN, Found
+from pipeline.commands.shared.discovery.found import LABEL_NAMES, TEST, TRAIN, VALIDATION, Found
 from pipeline.commands.shared.discovery.labels import describe_labels, is_number, list_classes
 from pipeline.config.schema import Reading
 from pipeline.core.descriptions import HEAD_BYTES, describe, shorten
@@ -96,6 +96,7 @@ def describe_csv(folder: Path, paths: Sequence[Path], shape: tuple[int, int, int
     """
     files = _parts(folder, paths)
     path = files["train"]
+    left = [other.name for other in paths if other not in files.values()]
     with open_stream(path, "" if zips.is_zip(path) else None) as stream:
         text = stream.read(1 << 22).decode("utf-8", "replace").removeprefix("\ufeff")
     lines = [line for line in text.splitlines()[:3] if line.strip()]
@@ -114,6 +115,8 @@ def describe_csv(folder: Path, paths: Sequence[Path], shape: tuple[int, int, int
     # A name before numbers is a label, where the first row is no header.
     known = () if header else (rows[0][-1 if last else 0],)
     found = _with_labels("csv", files, shape or _square(path, pixels), how, known)
+    if left:
+        found.notes.append(f"files of neither part, left aside: {shorten(', '.join(left))}")
     if not any((*named, *looks)):
         found.notes.append(
             "labels: taken from the first column, for nothing says where they are; if they are in the last,"
@@ -201,6 +204,7 @@ def _parts(folder: Path, paths: Sequence[Path]) -> dict[str, Path]:
         return {"train": paths[0]}
     tests = [path for path in paths if TEST.search(path.name)]
     trains = [path for path in paths if path not in tests]
+    tests = [path for path in tests if not VALIDATION.search(path.name)] or tests
     if len(trains) != 1 or len(tests) > 1:
         raise FormatError(
             f"{folder}: expected one file for the training set and at most one with `test` in its name, found"

@@ -72,8 +72,7 @@ def _parts(place: Path, paths: Sequence[Path], notes: list[str]) -> dict[str, li
     trains = [path for path in paths if path not in tests]
     if named := [path for path in trains if TRAIN.search(path.name)]:
         trains = named
-    if some := [path for path in tests if not VALIDATION.search(path.name)]:
-        tests = some
+    tests = [path for path in tests if not VALIDATION.search(path.name)] or tests
     if left := [path.name for path in paths if path not in trains + tests]:
         notes.append(f"files of neither part, left aside: {shorten(', '.join(left))}")
     if not trains:
