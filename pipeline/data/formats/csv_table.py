@@ -142,7 +142,7 @@ class _Table:
         text = label.decode("utf-8", "replace")
         # Names may be numbers, as a table without names is written by pandas; but no two are the same.
         distinct = numbers is None or len(np.unique(numbers)) == len(numbers)
-        looks_so = numbers is None or (distinct and not _is_number(text) and text not in self._classes)
+        looks_so = numbers is None or (distinct and not is_number(text) and text not in self._classes)
         if self._header is None or self._header == looks_so:
             return looks_so
         if looks_so:
@@ -188,7 +188,8 @@ class _Table:
         return None
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether text is a number."""
     try:
         float(text)
     except ValueError:
@@ -199,4 +200,4 @@ def _is_number(text: str) -> bool:
 def _odd_field(pixels: bytes) -> str:
     """The first field that is no number, as a message shows it."""
     fields = pixels.decode("utf-8", "replace").split(",")
-    return next((repr(field) for field in fields if not _is_number(field)), "other numbers")
+    return next((repr(field) for field in fields if not is_number(field)), "other numbers")

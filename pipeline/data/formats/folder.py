@@ -11,7 +11,7 @@ import io
 import os
 import sys
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -29,6 +29,7 @@ from pipeline.data.formats.streams import open_stream
 
 _MAXIMUM_TABLE_BYTES: Final = 2**30
 _BOOKKEEPING: Final = frozenset({"thumbs.db", "desktop.ini", "__macosx"})  # what systems put there
+_SUFFIXES: Final = sorted({*pictures.SUFFIXES, *map(str.upper, pictures.SUFFIXES)})
 _GREY: Final = np.array([0.299, 0.587, 0.114], np.float32)
 
 _Contents = Iterator[tuple[str, bytes]]
@@ -113,7 +114,7 @@ def _listed(archive: _Archive, folder: str, table: list[Member], request: Reques
         twice = next(name for name, count in Counter(names).items() if count > 1)
         raise FormatError(f"{archive.path / twice}: is in the archive twice")
     files = _below(names, folder, {*(request.reading.labels or request.classes)})
-    labels = _table(*table[0]) if table else None
+    labels = _table(*table[0], files) if table else None
     return _chosen(files, labels, archive.path / folder, request)
 
 
@@ -137,20 +138,29 @@ def _below(names: list[str], folder: str, known: set[str]) -> dict[str, str]:
     return {name.removeprefix(prefix): name for name in seen if name.startswith(prefix)}
 
 
-def _table(path: Path, member: str | None) -> dict[str, str]:
-    """The labels of pictures by their names: the first and the last column of a CSV."""
+def _table(path: Path, member: str | None, files: Collection[str]) -> dict[str, str]:
+    """The labels of pictures by their names: the first, maybe without suffix, and last column of a CSV."""
     place, data = _table_data(path, member)
     labels: dict[str, str] = {}
     rows = csv.reader(io.StringIO(data.decode("utf-8-sig", "replace"), newline=""))
     for number, row in enumerate(_parsed(rows, place)):
-        if not row or (number == 0 and not _is_picture(row[0])):
+        name = _with_suffix(row[0], files) if row else ""
+        if not row or (number == 0 and not _is_picture(name)):
             continue
         if len(row) < 2:
             raise FormatError(f"{place}: expected a name and a label, found one column in row {number:,}")
-        if row[0] in labels:
+        if name in labels:
             raise FormatError(f"{place}: {shorten(row[0])} is in it twice")
-        labels[row[0]] = row[-1].strip()
+        labels[name] = row[-1].strip()
     return labels
+
+
+def _with_suffix(name: str, files: Collection[str]) -> str:
+    """The file that a table means; the name itself if there is none."""
+    if _is_picture(name):
+        return name
+    found = (name + suffix for suffix in _SUFFIXES if name + suffix in files)
+    return next(found, name)
 
 
 def _table_data(path: Path, member: str | None) -> tuple[Path, bytes]:

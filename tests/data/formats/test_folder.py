@@ -100,10 +100,11 @@ def test_classes_called_by_numbers_are_names(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["folder", "zip", "tar", "tar.gz"])
 @pytest.mark.parametrize("names", ["", "filename,label\r\n"])
-def test_labels_by_a_table(kind: str, names: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".png", ""])
+def test_labels_by_a_table(kind: str, names: str, suffix: str, tmp_path: Path) -> None:
     levels = RANDOM.integers(0, 256, (4, 4, 3), np.uint8)
     files = {f"images/{index}.png": picture(image) for index, image in enumerate(levels)}
-    files["labels.csv"] = (names + "3.png,a\r\n1.png,b\r\n0.png,c\r\n").encode()
+    files["labels.csv"] = (names + f"3{suffix},a\r\n1{suffix},b\r\n0{suffix},c\r\n").encode()
     path = write(tmp_path, files, kind)
     members = {"train": "images", "train_table": "labels.csv"}
     images, labels, *_ = parse("folder", {"archive": path}, SHAPE, counts=(3, 0), members=members)

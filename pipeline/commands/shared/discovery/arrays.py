@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipeline.commands.shared.discovery.found import LABEL_NAMES, TEST, TRAIN, VALIDATION, Found
-from pipeline.commands.shared.discovery.labels import describe_labels, is_number, list_classes
+from pipeline.commands.shared.discovery.labels import describe_labels, list_classes
 from pipeline.config.schema import Reading
 from pipeline.core.descriptions import HEAD_BYTES, describe, shorten
 from pipeline.core.errors import FormatError
@@ -107,7 +107,7 @@ def describe_csv(folder: Path, paths: Sequence[Path], shape: tuple[int, int, int
         )
     rows = [[cell.strip().strip('"') for cell in line.split(",")] for line in lines]
     pixels = len(rows[1]) - 1
-    header = not all(map(is_number, rows[0][1:-1]))
+    header = not all(map(csv_table.is_number, rows[0][1:-1]))
     looks = [_is_label(rows[1][place]) for place in (0, -1)]
     named = [header and bool(LABEL_NAMES.search(rows[0][place])) for place in (0, -1)]
     last = (named[1] and not named[0]) or (named == [False, False] and looks == [False, True])
@@ -143,7 +143,7 @@ def _square(path: Path, pixels: int) -> tuple[int, int, int]:
 
 def _is_label(text: str) -> bool:
     """Whether a cell can only be a label: a name."""
-    return bool(text) and not is_number(text)
+    return bool(text) and not csv_table.is_number(text)
 
 
 def _with_labels(

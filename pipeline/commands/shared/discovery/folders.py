@@ -36,15 +36,19 @@ def describe_pictures(
     pictures = [name for name in names if Path(name).suffix.lower() in SUFFIXES]
     if not pictures:
         raise FormatError(f"{path}: expected {EXPECTED}; found {shorten(', '.join(names)) or 'nothing'}")
+    trouble: FormatError | None = None
     try:
-        if found := describe_named(path, names, pictures, open_one, shape):
+        if found := describe_named(path, names, pictures, open_one, shape, with_suffixes=True):
             return found
-        return _describe_folders(path, names, pictures, open_one, shape)
     except OtherColumnsError as error:
-        # Lists of other things lie beside folders, too.
-        with contextlib.suppress(FormatError):
-            return _describe_folders(path, names, pictures, open_one, shape)
-        raise FormatError(str(error)) from None
+        trouble = error  # lists of other things lie beside folders, too
+    try:
+        return _describe_folders(path, names, pictures, open_one, shape)
+    except FormatError as error:
+        trouble = trouble or error
+    if found := describe_named(path, names, pictures, open_one, shape, with_suffixes=False):
+        return found
+    raise trouble
 
 
 def _describe_folders(

@@ -9,6 +9,7 @@ from typing import Any, Final
 from pipeline.core.descriptions import shorten
 from pipeline.core.errors import FormatError
 from pipeline.core.files.images import Part
+from pipeline.data.formats.csv_table import is_number
 
 _MOST_CLASSES: Final = 256
 _WHOLE: Final = re.compile(r"[+-]?[0-9]{1,18}")
@@ -50,15 +51,6 @@ def describe_labels(classes: list[str], notes: list[str]) -> dict[str, Any]:
         notes.append(f"labels begin with {first}")
         return {"first_label": first}
     return {}
-
-
-def is_number(text: str) -> bool:
-    """Whether text is a number."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _by_number(label: str) -> tuple[bool, float, str]:

@@ -4,7 +4,7 @@ import csv
 import io
 import itertools
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -42,6 +42,8 @@ def describe_named(
     pictures: Sequence[str],
     open_one: Opener,
     shape: tuple[int, int, int] | None,
+    *,
+    with_suffixes: bool,
 ) -> Found | None:
     """Pictures that a table names, with their labels; None if none does.
 
@@ -51,28 +53,35 @@ def describe_named(
         pictures: those of pictures.
         open_one: opens one of them.
         shape: of an image: height, width, channels; None for what most pictures have.
+        with_suffixes: whether the names end in .png and the like; if not, any table that begins with such
+            names is taken.
 
     Raises:
         OtherColumnsError: a table's columns are others.
         FormatError: it names a picture that is not there, or one twice, or there are two for one part.
     """
     notes: list[str] = []
-    chosen = _choose(path, names, open_one, notes)
+    known = {name if with_suffixes else name.rpartition(".")[0]: name for name in pictures}
+    stems = set() if with_suffixes else {name.rpartition("/")[2] for name in known}
+
+    def is_name(cell: str) -> bool:
+        return cell.rpartition("/")[2] in stems or (with_suffixes and _is_picture(cell))
+
+    chosen = _choose(path, names, open_one, is_name, notes)
     if "train" not in chosen:
         return None
-    tables = {part: _read(path, chosen[part], open_one) for part in PARTS if part in chosen}
+    tables = {part: _read(path, chosen[part], open_one, is_name) for part in PARTS if part in chosen}
     labels = {part: table.labels.values() for part, table in tables.items()}
     classes = list_classes(path / chosen["train"], labels)
     is_around = len({name.partition("/")[0] for name in names}) == 1  # parse passes over such a folder
     members: dict[str, str] = {}
-    known = set(pictures)
     named: set[str] = set()
     for part, table in tables.items():
-        folder = _find_folder(table, known, part, may_be_top=not is_around)
+        folder = _find_folder(table, known.keys(), part, may_be_top=not is_around)
         members |= {part: folder.rstrip("/"), f"{part}_table": chosen[part]}
-        named |= {folder + name for name in table.labels}
+        named |= {known[folder + name] for name in table.labels}
     notes += [table.note for table in tables.values() if table.note]
-    if unnamed := known.difference(named):
+    if unnamed := set(pictures).difference(named):
         one = shorten(min(unnamed))
         notes.append(f"pictures without a label, left aside: {len(unnamed):,}, such as {one}")
     in_order = [name for name in pictures if name in named]  # a packed archive is read from front to back
@@ -80,17 +89,20 @@ def describe_named(
     return Found("folder", {"archive": [path]}, shape, classes, {"members": members}, "test" in tables, notes)
 
 
-def _choose(path: Path, names: Sequence[str], open_one: Opener, notes: list[str]) -> dict[Part, str]:
+def _choose(
+    path: Path, names: Sequence[str], open_one: Opener, is_name: Callable[[str], bool], notes: list[str]
+) -> dict[Part, str]:
     """The table of each part."""
     found: dict[Part, list[str]] = {"train": [], "test": []}
     for name in sorted(name for name in names if name.lower().endswith(".csv")):
         with open_one(name) as file:
             head = file.read(_HEAD_BYTES).decode("utf-8-sig", "replace").splitlines()[:2]
         cells = [[cell.strip(' "') for cell in _SEPARATORS.split(line)] for line in head]
+        # Where names lack suffixes, any other number may look like one.
         places = [place for row in cells for place, cell in enumerate(row) if _is_picture(cell)]
-        if not places:
+        if not places and not any(is_name(row[0]) for row in cells):
             continue
-        if 0 not in places:
+        if places and 0 not in places:
             raise OtherColumnsError(
                 f"{path / name}: expected names of pictures in the first column, found them in column"
                 f" {places[0] + 1}: put it first, and the labels last"
@@ -115,7 +127,7 @@ def _is_picture(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in SUFFIXES
 
 
-def _read(path: Path, name: str, open_one: Opener) -> _Table:
+def _read(path: Path, name: str, open_one: Opener, is_name: Callable[[str], bool]) -> _Table:
     """Names in the first column, labels in the last, as parse reads them."""
     place = path / name
     with open_one(name) as file:
@@ -126,7 +138,7 @@ def _read(path: Path, name: str, open_one: Opener) -> _Table:
     lines: dict[str, int] = {}
     try:
         first = next(rows)
-        header = [] if _is_picture(first[1][0]) else first[1]
+        header = [] if is_name(first[1][0]) else first[1]
         if header:
             first = next(rows)
         note = _check_columns(place, header, first[1])

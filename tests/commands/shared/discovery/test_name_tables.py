@@ -60,6 +60,7 @@ LAYOUTS: list[tuple[list[str], dict[str, str], dict[str, str]]] = [
         {"train": "a.png,dog b.png,cat", "test": "c.png,dog"},
         {"train": "all", "test": "all"},
     ),
+    (["train/2.png", "train/1.png"], {"trainLabels": "id,label 1,dog 2,cat"}, {"train": "train"}),
 ]
 
 
@@ -77,7 +78,7 @@ def test_the_folders_of_pictures_and_their_tables_are_found(
         assert found.has_test == ("test" in folders)
 
 
-@pytest.mark.parametrize(("layout", "kind"), [(1, "folder"), (3, "zip"), (4, "tar.gz")])
+@pytest.mark.parametrize(("layout", "kind"), [(1, "folder"), (3, "zip"), (4, "tar.gz"), (6, "tar.gz")])
 def test_pictures_and_their_table_become_arrays(checkout: Layout, cli: Run, layout: int, kind: str) -> None:
     pictures, tables, folders = LAYOUTS[layout]
     place = write(checkout.root.parent / "files", pictures, **tables)
