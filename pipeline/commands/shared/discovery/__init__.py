@@ -76,8 +76,7 @@ def _in_folder(folder: Path, shape: tuple[int, int, int] | None) -> Found:
     def open_one(name: str) -> AbstractContextManager[BinaryIO]:
         return reading(files[name])
 
-    sizes = {name: path.stat().st_size for name, path in files.items()}
-    if found := describe_known(folder, sizes, open_one, shape):
+    if found := describe_known(folder, files, lambda name: files[name].stat().st_size, open_one, shape):
         return found
     if tables := [path for path in files.values() if path.suffix.lower() == _PARQUET]:
         return _in_parquet(folder, tables, shape)
@@ -111,10 +110,8 @@ def _in_tar(path: Path, shape: tuple[int, int, int] | None) -> Found:
         with tarfile.open(path) as archive:
             members = {entry.name.removeprefix("./"): entry for entry in archive if entry.isfile()}
             open_one = functools.partial(tar_member, archive, members)
-            sizes = {name: entry.size for name, entry in members.items()}
-            return describe_known(path, sizes, open_one, shape) or describe_pictures(
-                path, list(members), open_one, shape
-            )
+            found = describe_known(path, members, lambda name: members[name].size, open_one, shape)
+            return found or describe_pictures(path, list(members), open_one, shape)
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise FormatError(f"{path}: expected a tar archive: {shorten(str(error))}") from None
 

@@ -1,6 +1,6 @@
 """Archives in the layout of a known data set: CIFAR's and STL-10's, or the folders that they unpack to."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -19,13 +19,18 @@ _MOST_BYTES: Final = 1 << 16  # of a list of classes
 
 
 def describe_known(
-    path: Path, sizes: Mapping[str, int], open_one: Opener, shape: tuple[int, int, int] | None
+    path: Path,
+    names: Collection[str],
+    size_of: Callable[[str], int],
+    open_one: Opener,
+    shape: tuple[int, int, int] | None,
 ) -> Found | None:
     """CIFAR's batches or STL-10's files, or None.
 
     Args:
         path: the archive, or the folder that holds its folder.
-        sizes: of all the files in it, in bytes, by their names from there on.
+        names: of all the files in it, from there on.
+        size_of: tells the bytes of one of them.
         open_one: opens one of them.
         shape: of an image of STL-10: height, width, channels; None to tell by the files' sizes.
 
@@ -34,15 +39,17 @@ def describe_known(
     """
     for form, variant in _CIFAR.items():
         for version in variant.versions:
-            if _has_any(path, version.folder, version.batches(), sizes):
-                notes = _others(path, version.folder, sizes)
+            if _has_any(path, version.folder, version.batches(), names):
+                notes = _others(path, version.folder, names)
                 return Found(form, {"archive": [path]}, cifar.IMAGE_SHAPE, [], notes=notes)
-    if _has_any(path, _STL10, _STL10_FILES, sizes):
-        return _describe_stl10(path, sizes, open_one, shape)
+    if _has_any(path, _STL10, _STL10_FILES, names):
+        inside = [name for name in names if name.startswith(f"{_STL10}/")]
+        sizes = {name.removeprefix(f"{_STL10}/"): size_of(name) for name in inside}
+        return _describe_stl10(path, sizes, open_one, shape, _others(path, _STL10, names))
     return None
 
 
-def _has_any(path: Path, folder: str, names: Iterable[str], found: Mapping[str, int]) -> bool:
+def _has_any(path: Path, folder: str, names: Iterable[str], found: Collection[str]) -> bool:
     """Whether any of the files is in the folder that the archive has for them."""
     if path.name == folder and any(name in found for name in names):
         raise FormatError(f"{path}: name the folder above it, which holds {path.name}")
@@ -56,9 +63,12 @@ def _others(path: Path, folder: str, names: Iterable[str]) -> list[str]:
 
 
 def _describe_stl10(
-    path: Path, sizes: Mapping[str, int], open_one: Opener, shape: tuple[int, int, int] | None
+    path: Path,
+    inside: Mapping[str, int],
+    open_one: Opener,
+    shape: tuple[int, int, int] | None,
+    notes: list[str],
 ) -> Found:
-    inside = {name.removeprefix(f"{_STL10}/"): size for name, size in sizes.items()}
     has_test = any(name in inside for name in _STL10_FILES[2:])
     for name in _STL10_FILES if has_test else _STL10_FILES[:2]:
         if not inside.get(name):
@@ -73,7 +83,6 @@ def _describe_stl10(
                 f" {images:,} bytes in train_X.bin; say with --shape HEIGHT WIDTH 3"
             )
         shape = side, side, _CHANNELS
-    notes = _others(path, _STL10, sizes)
     if without := inside.get("unlabeled_X.bin"):
         notes.append(f"images without labels, left aside: {without * labels // images:,}")
     classes: list[str] = []

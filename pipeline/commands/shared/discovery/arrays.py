@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from pipeline.commands.shared.discovery.found import LABEL_NAMES, TEST, TRAIN, VALIDATION, Found
@@ -15,6 +15,7 @@ from pipeline.core.files.images import PARTS, Part
 from pipeline.data.formats import csv_table, idx, npz, zips
 from pipeline.data.formats.examples import Reader, Request
 from pipeline.data.formats.streams import open_stream
+from pipeline.data.pictures import SUFFIXES
 
 _LABELS: Final = re.compile(r"label|target|(^|[^a-z])y([^a-z]|$)", re.IGNORECASE)
 _READERS: Final[Mapping[str, Reader]] = {
@@ -106,6 +107,11 @@ def describe_csv(folder: Path, paths: Sequence[Path], shape: tuple[int, int, int
             f" {describe(text[:HEAD_BYTES].encode())}"
         )
     rows = [[cell.strip().strip('"') for cell in line.split(",")] for line in lines]
+    if any(PurePosixPath(cell).suffix.lower() in SUFFIXES for cell in rows[1]):
+        raise FormatError(
+            f"{path}: expected pixels, found names of pictures: name the folder or archive that holds the"
+            " pictures with it"
+        )
     pixels = len(rows[1]) - 1
     header = not all(map(csv_table.is_number, rows[0][1:-1]))
     looks = [_is_label(rows[1][place]) for place in (0, -1)]

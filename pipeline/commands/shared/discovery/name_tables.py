@@ -184,11 +184,13 @@ def _check_columns(place: Path, header: Sequence[str], row: Sequence[str]) -> st
 def _find_folder(table: _Table, pictures: Collection[str], part: Part, *, may_be_top: bool) -> str:
     """The folder from which on a table names pictures, with a / behind it; nothing for the top one."""
     some = list(itertools.islice(table.labels, _FEW))
+    ends = tuple(f"/{name}" for name in some)
+    near_some = (picture for picture in pictures if f"/{picture}".endswith(ends))
     found = {
         picture.removesuffix(name)
+        for picture in near_some
         for name in some
-        for picture in pictures
-        if picture == name or picture.endswith(f"/{name}")
+        if f"/{picture}".endswith(f"/{name}")
     }
     if not may_be_top:
         found.discard("")

@@ -204,6 +204,12 @@ def test_parts_without_classes_are_no_classes(checkout: Layout, cli: Run) -> Non
     assert "expected a folder for each class in test, train, or a .csv of the pictures' names" in ended.err
 
 
+def test_a_table_of_names_alone_is_told(checkout: Layout, cli: Run) -> None:
+    folder = write(checkout.root.parent / "files", [], labels="name,label a.png,ant b.png,bee")
+    ended = cli("add-dataset", str(folder))
+    assert "labels.csv: expected pixels, found names of pictures: name the folder or archive" in ended.err
+
+
 def test_a_damaged_picture_is_told_by_its_own_place(checkout: Layout, cli: Run) -> None:
     folder = write(checkout.root.parent / "files", ["a.png", "b.png"], labels="a.png,ant b.png,bee")
     (folder / "b.png").write_bytes((folder / "b.png").read_bytes()[:45])  # its size is still there
