@@ -149,6 +149,10 @@ def _read(path: Path, name: str, open_one: Opener, is_name: Callable[[str], bool
             if len(row) < 2 or not label:
                 raise FormatError(f"{place}: line {line:,} has no label for {shorten(picture)}")
             labels[picture], lines[picture] = label, line
+    except StopIteration:
+        raise FormatError(
+            f"{place}: expected names and labels, found one row: is a quotation mark open?"
+        ) from None
     except csv.Error as error:
         raise FormatError(f"{place}: damaged CSV in line {reader.line_num:,}: {error}") from None
     return _Table(place, labels, lines, note)

@@ -87,7 +87,9 @@ def _parts(place: Path, paths: Sequence[Path], notes: list[str]) -> dict[str, li
 
 def _check_shards(place: Path, part: Part, paths: Sequence[Path]) -> None:
     """See that the files of a part are the pieces of one, and all of them."""
-    if len({re.sub(r"\d+", "0", path.name) for path in paths}) > 1:
+    # Behind its number a shard's name may have a checksum.
+    stems = {_SHARD.split(path.name)[0] if _SHARD.search(path.name) else path.name for path in paths}
+    if len({re.sub(r"\d+", "0", stem) for stem in stems}) > 1:
         raise FormatError(
             f"{place}: expected one file for the {part} set, or shards whose names differ in their numbers"
             f" alone, found {shorten(', '.join(path.name for path in paths))}"

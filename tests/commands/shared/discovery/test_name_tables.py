@@ -159,6 +159,10 @@ MISTAKES = {
         {"labels": "d.png,ant e.png,bee"},
         "labels.csv: expected the pictures that it names, found no d.png",
     ),
+    "an open quotation mark": (
+        {"labels": '"name,label a.png,ant b.png,bee'},
+        "labels.csv: expected names and labels, found one row: is a quotation mark open?",
+    ),
     "two tables": (
         {"one": "a.png,ant b.png,bee", "two": "a.png,ant b.png,bee"},
         "expected one table of the train set's pictures, found one.csv, two.csv",

@@ -119,6 +119,13 @@ def test_columns_and_classes_are_found(
 
 
 @pytest.mark.service
+def test_shards_may_have_checksums_in_their_names(tmp_path: Path) -> None:
+    for shard, checksum in enumerate(("b4aa", "07cd")):
+        write(tmp_path / f"train-0000{shard}-of-00002-{checksum}.parquet")
+    assert discover(tmp_path).notes == ["train set in 2 files"]
+
+
+@pytest.mark.service
 def test_a_test_set_without_labels_is_left_aside(tmp_path: Path) -> None:
     write(tmp_path / "train.parquet")
     write(tmp_path / "test.parquet", label=[-1, -1])
