@@ -165,7 +165,9 @@ def _columns(path: Path, table: Any, notes: list[str]) -> tuple[dict[str, str], 
 def _choose(path: Path, usual: str, what: str, names: Sequence[str], found: str, notes: list[str]) -> str:
     """The column of the usual name, or else the first of several."""
     if not names:
-        raise FormatError(f"{path}: expected a column of {what} called {usual}, found {found}")
+        raise FormatError(
+            f"{path}: expected a column of {what} called {usual}, found {found}: rename or convert one"
+        )
     chosen = usual if usual in names else names[0]
     if others := [name for name in names if name != chosen]:
         notes.append(f"column {chosen} is taken for the {usual}s, left aside: {shorten(', '.join(others))}")
@@ -207,8 +209,8 @@ def _pictures(paths: Sequence[Path], column: str) -> Iterator[tuple[str, BinaryI
                     data = image.get("bytes") if isinstance(image, dict) else image
                     if not data:
                         raise FormatError(
-                            f"{path}: expected a picture's bytes in row {row:,}, found none (a path alone"
-                            " names a picture that is elsewhere)"
+                            f"{path}: expected a picture's bytes in row {row:,}, found none: write the"
+                            " pictures into the table, not their paths alone"
                         )
                     yield f"row {row:,}", io.BytesIO(data)
                     row += 1

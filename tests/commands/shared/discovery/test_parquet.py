@@ -166,7 +166,7 @@ def mistakes() -> dict[str, tuple[Callable[[Path], object], str]]:
         ),
         "a path alone": (
             file("a.parquet", image=[{"bytes": None, "path": "x.png"}, picture(1)], label=[0, 1]),
-            "a.parquet: expected a picture's bytes in row 0, found none (a path alone",
+            "a.parquet: expected a picture's bytes in row 0, found none: write the pictures into the table",
         ),
         "a picture that is none": (
             file("a.parquet", image=[picture(0), {"bytes": b"<html>", "path": None}], label=[0, 1]),
