@@ -10,7 +10,6 @@ another hash as the output of the stage that made it, so DVC sees that by itself
 
 import contextlib
 import functools
-import hashlib
 import json
 import os
 import subprocess
@@ -22,7 +21,7 @@ import yaml  # type: ignore[import-untyped]  # its types are a package of their 
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.leftovers import files_below
-from pipeline.core.lockfile import split_stages
+from pipeline.core.lockfile import bytes_hash, folder_hash, split_stages
 from pipeline.core.progress import say
 
 _EDITED: Final = ("pipeline", "conf", "params.yaml")
@@ -51,7 +50,7 @@ def look(root: Path) -> dict[str, Any]:
     for path in files_below(root / name for name in _EDITED):
         with contextlib.suppress(OSError):
             name, data = path.relative_to(root).as_posix(), path.read_bytes()
-            hashes[name] = hashlib.md5(data, usedforsecurity=False).hexdigest()
+            hashes[name] = bytes_hash(data)
             if name == "params.yaml" or name.startswith("conf/dataset/"):
                 texts[name] = data.decode("utf-8", "replace")
     return {"hashes": hashes, "texts": texts}
@@ -174,14 +173,9 @@ def _hash(hashes: Mapping[str, str], path: str) -> str | None:
     """The hash that DVC gives a file or folder; None where it was not there."""
     if path in hashes:
         return hashes[path]
-    below = [
-        {"md5": digest, "relpath": name.removeprefix(f"{path}/")}
-        for name, digest in hashes.items()
-        if name.startswith(f"{path}/")
-    ]
-    below.sort(key=lambda each: each["relpath"])
-    text = json.dumps(below, sort_keys=True)
-    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() + ".dir" if below else None
+    inside = f"{path}/"
+    below = {name.removeprefix(inside): hashes[name] for name in hashes if name.startswith(inside)}
+    return folder_hash(below) if below else None
 
 
 def _at(value: Any, key: str) -> Any:  # noqa: ANN401  (whatever stands there)

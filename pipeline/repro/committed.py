@@ -1,6 +1,5 @@
 """How an output of a fresh run differs from the committed one, as far as that is still at hand."""
 
-import hashlib
 import json
 import subprocess
 import tempfile
@@ -11,6 +10,7 @@ from typing import Final
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import arrays, parameters, tables
+from pipeline.core.lockfile import bytes_hash, file_hash, folder_hash
 from pipeline.core.paths import Layout
 from pipeline.repro.clone import Clone, git
 from pipeline.repro.difference import (
@@ -51,9 +51,7 @@ class Committed:
             if path is not None and path.is_file() and file_hash(path) == md5:
                 return path.read_bytes()
         data = self.in_git(output)
-        return (
-            data if data is not None and hashlib.md5(data, usedforsecurity=False).hexdigest() == md5 else None
-        )
+        return data if data is not None and bytes_hash(data) == md5 else None
 
     def folder(self, output: str, md5: str | None) -> dict[str, str] | None:
         """The folder with this hash as path -> hash; None where nobody has it."""
@@ -173,12 +171,6 @@ _KINDS: Final[Mapping[str, Callable[[Path, Path], Difference | None]]] = {
 }
 
 
-def file_hash(path: Path) -> str:
-    """The hash that DVC gives a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-
-
 def folder_hashes(path: Path) -> dict[str, str]:
     """The files of a folder as path -> hash."""
     return {
@@ -186,9 +178,3 @@ def folder_hashes(path: Path) -> dict[str, str]:
         for file in sorted(path.rglob("*"))
         if file.is_file()
     }
-
-
-def folder_hash(files: Mapping[str, str]) -> str:
-    """The hash that DVC gives a folder of these files."""
-    entries = [{"md5": files[path], "relpath": path} for path in sorted(files)]
-    return hashlib.md5(json.dumps(entries).encode(), usedforsecurity=False).hexdigest() + ".dir"

@@ -15,9 +15,9 @@ from PIL import Image
 from pipeline.commands.shared.changes import markdown_lines
 from pipeline.core.files.arrays import read_arrays, write_arrays
 from pipeline.core.files.tables import read_csv
+from pipeline.core.lockfile import file_hash
 from pipeline.core.paths import Layout
 from pipeline.report.changes import Changes, ExperimentChange, Side, ValueChange
-from pipeline.repro.committed import file_hash
 
 Run = Callable[..., Any]
 

@@ -21,6 +21,7 @@ from pipeline.core.errors import PipelineError
 from pipeline.core.files.arrays import write_arrays
 from pipeline.core.files.atomic import write_text
 from pipeline.core.files.tables import write_csv, write_json
+from pipeline.core.lockfile import file_hash, folder_hash
 from pipeline.core.paths import Layout
 from pipeline.nn.preprocessing import PREPROCESSORS, learn
 from pipeline.repro import clone as rerun
@@ -44,7 +45,7 @@ def lock_of(root: Path, stages: Collection[str], code: str = "aa") -> str:
     def entry(name: str) -> str:
         path = root / "outputs" / "tiny" / name
         known = committed.folder_hashes(path)
-        found = committed.folder_hash(known) if path.is_dir() else committed.file_hash(path)
+        found = folder_hash(known) if path.is_dir() else file_hash(path)
         return f"    - path: outputs/tiny/{name}\n      hash: md5\n      md5: {found}\n"
 
     text = "schema: '2.0'\nstages:\n"
