@@ -68,15 +68,21 @@ def read_graph(text: str) -> dict[str, list[str]]:
     return {stage: [before for before in graph if before in needs] for stage, needs in graph.items()}
 
 
-def needed_for(graph: Graph, targets: Iterable[str]) -> dict[str, list[str]]:
-    """The part of a graph that the stages `targets` need, themselves included."""
-    kept: set[str] = set()
-    left = list(targets)
+def reachable(graph: Mapping[str, Collection[str]], starts: Iterable[str]) -> set[str]:
+    """`starts`, and all that the graph leads to from them, directly or not."""
+    found: set[str] = set()
+    left = list(starts)
     while left:
         stage = left.pop()
-        if stage not in kept:
-            kept.add(stage)
-            left += graph[stage]
+        if stage not in found:
+            found.add(stage)
+            left += graph.get(stage, ())
+    return found
+
+
+def needed_for(graph: Graph, targets: Iterable[str]) -> dict[str, list[str]]:
+    """The part of a graph that the stages `targets` need, themselves included."""
+    kept = reachable(graph, targets)
     return {stage: list(needs) for stage, needs in graph.items() if stage in kept}
 
 

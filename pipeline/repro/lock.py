@@ -12,7 +12,7 @@ from pipeline.core.descriptions import shorten
 from pipeline.core.errors import FormatError
 from pipeline.core.files.atomic import read_bytes, write_text
 from pipeline.core.files.tables import MAXIMUM_TEXT_BYTES
-from pipeline.repro.jobs import in_order
+from pipeline.repro.jobs import in_order, reachable
 
 # ------------------------------------------------------------------------------------- what dvc.lock says
 
@@ -107,30 +107,20 @@ def makers(lock: Lock) -> dict[str, set[str]]:
 
 def needed(lock: Lock, stages: Collection[str]) -> set[str]:
     """`stages` and all those whose outputs they need; stages that are not in the lock stand alone."""
-    made_by = makers(lock)
-    found: set[str] = set()
-    waiting = list(stages)
-    while waiting:
-        stage = waiting.pop()
-        if stage in found:
-            continue
-        found.add(stage)
-        if stage in lock:
-            for path in (*lock[stage].inputs, *lock[stage].parameters):
-                waiting += made_by.get(path, ())
-    return found
+    return reachable(_needs(lock), stages)
 
 
 def followers(lock: Lock, stages: Collection[str]) -> set[str]:
     """`stages`, where the lock has them, and all those that need their outputs, directly or not."""
+    needs = _needs(lock)
+    waiting = {stage: [other for other in lock if stage in needs[other]] for stage in lock}
+    return reachable(waiting, set(lock).intersection(stages))
+
+
+def _needs(lock: Lock) -> dict[str, set[str]]:
+    """Stage -> the stages that make what it reads."""
     made_by = makers(lock)
-    found = set(lock).intersection(stages)
-    while True:
-        more = {
-            stage
-            for stage, recorded in lock.items()
-            if any(made_by.get(path, set()) & found for path in (*recorded.inputs, *recorded.parameters))
-        }
-        if more <= found:
-            return found
-        found |= more
+    return {
+        stage: {maker for path in (*recorded.inputs, *recorded.parameters) for maker in made_by.get(path, ())}
+        for stage, recorded in lock.items()
+    }
