@@ -63,10 +63,8 @@ class Clone:
         Raises:
             PipelineError: another package than the clone's own would run.
         """
-        printed = _output(
-            [sys.executable, "-c", _LOOK], self.root, {**self.environment, runtime.VARIABLE: tier}
-        )
-        seen = json.loads(printed)
+        environment = {**self.environment, runtime.VARIABLE: tier}
+        seen = json.loads(run_program([sys.executable, "-c", _LOOK], self.root, environment))
         # records/ has the package of the checkout around it.
         if not Path(seen["package"]).resolve().is_relative_to(self.folder.resolve()):
             raise PipelineError(
@@ -77,7 +75,7 @@ class Clone:
 
     def stages(self) -> list[str]:
         """The stages that its dvc.yaml defines, such as ``train@mnist_two_layer``."""
-        return _output(dvc("stage", "list", "--name-only"), self.root, self.environment).split()
+        return run_program(dvc("stage", "list", "--name-only"), self.root, self.environment).decode().split()
 
 
 def git(root: Path, *arguments: str) -> bytes:
@@ -87,7 +85,7 @@ def git(root: Path, *arguments: str) -> bytes:
         PipelineError: it fails, or there is no git; with its last line.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    return _run(["git", *arguments], root, environment)
+    return run_program(["git", *arguments], root, environment)
 
 
 @contextlib.contextmanager
@@ -239,19 +237,15 @@ def _end_at_exit(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[st
             process.stdout.close()
 
 
-def _output(command: Sequence[str], root: Path, environment: Mapping[str, str]) -> str:
-    return _run(command, root, environment).decode("utf-8", "replace")
-
-
-def _run(command: Sequence[str], root: Path, environment: Mapping[str, str]) -> bytes:
-    """What a program writes to stdout.
+def run_program(command: Sequence[str], root: Path, environment: Mapping[str, str] | None = None) -> bytes:
+    """What a program run in `root` writes to stdout; by default in the environment of this process.
 
     Raises:
         PipelineError: it is not there, or fails; with its last line.
     """
     try:
         done = subprocess.run(  # noqa: S603  (git, dvc or Python, with arguments of our own)
-            command, cwd=root, env=dict(environment), capture_output=True, check=False
+            command, cwd=root, env=environment, capture_output=True, check=False
         )
     except FileNotFoundError:
         raise PipelineError(f"{command[0]} is not installed") from None

@@ -1,18 +1,18 @@
 """How an output of a fresh run differs from the committed one, as far as that is still at hand."""
 
 import json
-import subprocess
+import os
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import arrays, parameters, tables
 from pipeline.core.lockfile import bytes_hash, file_hash, folder_hash
 from pipeline.core.paths import Layout
-from pipeline.repro.clone import Clone, git
+from pipeline.repro.clone import Clone, git, run_program
 from pipeline.repro.difference import (
     Difference,
     array_difference,
@@ -65,14 +65,13 @@ class Committed:
 
     def _cached(self, md5: str | None) -> Path | None:
         """Where the checkout's DVC cache keeps what has this hash."""
-        try:
-            done = subprocess.run(  # noqa: S603  (dvc)
-                dvc("cache", "dir"), cwd=self.layout.root, capture_output=True, text=True, check=True
-            )
-        except (OSError, subprocess.CalledProcessError):  # its own settings are damaged
+        if md5 is None:
             return None
-        cache = Path(done.stdout.removesuffix("\n"))
-        return None if md5 is None else cache / "files" / "md5" / md5[:2] / md5[2:]
+        try:
+            printed = run_program(dvc("cache", "dir"), self.layout.root)
+        except PipelineError:  # its own settings are damaged
+            return None
+        return Path(os.fsdecode(printed.removesuffix(b"\n"))) / "files" / "md5" / md5[:2] / md5[2:]
 
 
 def explain(committed: Committed, row: Row) -> str:
@@ -127,47 +126,24 @@ def difference_of_files(committed: bytes, found: Path) -> Difference | str | Non
     with tempfile.TemporaryDirectory() as folder:
         before = Path(folder, found.name)
         before.write_bytes(committed)
-        compare = _KINDS.get(found.suffix)
+        read, compare = _KINDS.get(found.suffix, (Path.read_bytes, byte_difference))
         try:
-            difference = compare(before, found) if compare else None
+            difference = compare(read(before), read(found))
         except (PipelineError, ValueError) as error:
             return f"one of the two cannot be read: {error}"
     # The same values can stand in other bytes.
     return difference or byte_difference(committed, found.read_bytes())
 
 
-def _arrays(before: Path, after: Path) -> Difference | None:
-    return array_difference(arrays.read_arrays(before), arrays.read_arrays(after))
-
-
-def _array(before: Path, after: Path) -> Difference | None:
-    return array_difference({"": arrays.map_npy(before)}, {"": arrays.map_npy(after)})
-
-
-def _parameters(before: Path, after: Path) -> Difference | None:
-    return array_difference(parameters.read_parameters(before), parameters.read_parameters(after))
-
-
-def _json(before: Path, after: Path) -> Difference | None:
-    return json_difference(tables.read_json(before), tables.read_json(after))
-
-
-def _table(before: Path, after: Path) -> Difference | None:
-    return table_difference(tables.read_csv(before), tables.read_csv(after))
-
-
-def _text(before: Path, after: Path) -> Difference | None:
-    return text_difference(before.read_text("utf-8"), after.read_text("utf-8"))
-
-
-_KINDS: Final[Mapping[str, Callable[[Path, Path], Difference | None]]] = {
-    ".npz": _arrays,
-    ".npy": _array,
-    ".pkl": _parameters,
-    ".json": _json,
-    ".csv": _table,
-    ".yaml": _text,
-    ".md": _text,
+# Suffix -> how a file of that kind is read, and what tells two such values apart.
+_KINDS: Final[Mapping[str, tuple[Callable[[Path], Any], Callable[[Any, Any], Difference | None]]]] = {
+    ".npz": (arrays.read_arrays, array_difference),
+    ".npy": (lambda path: {"": arrays.map_npy(path)}, array_difference),
+    ".pkl": (parameters.read_parameters, array_difference),
+    ".json": (tables.read_json, json_difference),
+    ".csv": (tables.read_csv, table_difference),
+    ".yaml": (lambda path: path.read_text("utf-8"), text_difference),
+    ".md": (lambda path: path.read_text("utf-8"), text_difference),
 }
 
 
