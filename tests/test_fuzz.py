@@ -1,26 +1,11 @@
 """A small slice of what benchmarks/fuzz.py does for as long as it is asked to."""
 
-import importlib.util
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
-PATH = Path(__file__).resolve().parents[1] / "benchmarks" / "fuzz.py"
+from benchmarks import fuzz
 
-
-def load() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("fuzz", PATH)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["fuzz"] = module  # dataclasses look their module up
-    specification.loader.exec_module(module)
-    return module
-
-
-fuzz = load()
 TARGETS = fuzz.targets()
 
 

@@ -1,29 +1,18 @@
 """The matrix of environments: it judges its lines, and the cheap part of it holds."""
 
-import importlib.util
 import json
 import re
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parent.parent / "benchmarks" / "runtime_matrix.py"
+from benchmarks import runtime_matrix as matrix
 
-
-@pytest.fixture
-def matrix(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    specification = importlib.util.spec_from_file_location("runtime_matrix", SCRIPT)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    monkeypatch.setitem(sys.modules, "runtime_matrix", module)
-    specification.loader.exec_module(module)
-    return module
+SCRIPT = Path(matrix.__file__)
 
 
 def found(changes: Mapping[str, str] | None = None, *doubts: str) -> dict[str, Any]:
@@ -53,7 +42,6 @@ def found(changes: Mapping[str, str] | None = None, *doubts: str) -> dict[str, A
     ],
 )
 def test_a_line_is_judged(
-    matrix: ModuleType,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     result: dict[str, Any],
@@ -71,7 +59,7 @@ def test_a_line_is_judged(
     assert len(printed.splitlines()) == 3 + len(result.get("doubts", []))
 
 
-def test_without_the_emulator(matrix: ModuleType) -> None:
+def test_without_the_emulator() -> None:
     (line,) = matrix.emulated(None)
     assert "no qemu-x86_64 here" in line
     settings = list(matrix.emulated("/usr/bin/qemu-x86_64"))
