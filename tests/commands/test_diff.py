@@ -3,7 +3,6 @@
 import json
 import shutil
 import sqlite3
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from pipeline.core.files.tables import read_csv
 from pipeline.core.lockfile import file_hash
 from pipeline.core.paths import Layout
 from pipeline.report.changes import Changes, ExperimentChange, Side, ValueChange
+from tests.shared import git
 
 Run = Callable[..., Any]
 
@@ -67,14 +67,7 @@ class History:
         self.record()
 
     def git(self, *arguments: str) -> str:
-        settings = ("-c", "user.name=a", "-c", "user.email=a@b.invalid", "-c", "commit.gpgsign=false")
-        return subprocess.run(  # noqa: S603  (git)
-            ["git", *settings, *arguments],  # noqa: S607  (whichever is installed)
-            cwd=self.root,
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout.strip()
+        return git(self.root, *arguments)
 
     def cached(self, name: str) -> Path:
         """Where DVC's cache has an output of the workspace."""

@@ -18,6 +18,7 @@ from PIL import Image
 
 from pipeline.core.files.tables import read_csv
 from pipeline.core.paths import Layout
+from tests.shared import with_palette
 
 Array = npt.NDArray[Any]
 Run = Callable[..., Any]
@@ -161,13 +162,6 @@ def dark_on_light(page: Array) -> Image.Image:
 def transparent(page: Array) -> Image.Image:
     """Black ink, and nothing where there is none."""
     return Image.merge("RGBA", (*[Image.new("L", page.shape[::-1], 0)] * 3, Image.fromarray(page)))
-
-
-def with_palette(page: Array) -> Image.Image:
-    image = Image.fromarray(page).convert("P")
-    image.putdata((255 - page).ravel().tolist())
-    image.putpalette([255 - level for level in range(256) for _ in range(3)])
-    return image
 
 
 KINDS: dict[str, Callable[[Array], Image.Image]] = {

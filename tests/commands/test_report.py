@@ -13,7 +13,8 @@ from PIL import Image
 
 from pipeline.core.files.arrays import read_arrays, write_arrays
 from pipeline.core.paths import Layout
-from tests.report.page.repositories import commit_outputs, git, plot_and_tabulate, train_again
+from tests.report.page.repositories import commit_outputs, plot_and_tabulate, train_again
+from tests.shared import git
 
 Run = Callable[..., Any]
 

@@ -26,6 +26,7 @@ from pipeline.core.paths import Layout
 from pipeline.nn.preprocessing import PREPROCESSORS, learn
 from pipeline.repro import clone as rerun
 from pipeline.repro import committed
+from tests.shared import git
 
 Run = Callable[..., Any]
 
@@ -75,11 +76,11 @@ class Repository:
         self.commit()
 
     def git(self, *arguments: str) -> None:
-        subprocess.run(["git", *arguments], cwd=self.layout.root, check=True, capture_output=True)  # noqa: S603, S607  (git)
+        git(self.layout.root, *arguments)
 
     def commit(self) -> None:
         self.git("add", "--all")
-        self.git("-c", "user.name=a", "-c", "user.email=a@b.invalid", "commit", "--quiet", "--message", "all")
+        self.git("commit", "--quiet", "--message", "all")
 
     def make(self, root: Path) -> None:
         folder = root / "outputs" / "tiny"

@@ -1,8 +1,6 @@
 """The ledger: what a stage ran with against what DVC recorded, in the forms that DVC and YAML give them."""
 
 import json
-import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pytest
 from pipeline.core import guard, ledger
 from pipeline.core.errors import PipelineError
 from pipeline.core.leftovers import PATTERNS
+from tests.shared import git
 
 STAGE = "compose@x"
 CONF = "name: x\nclasses: [a, 'no']\nrate: 1e-3\nplain:\nmore: {a: 1, b: true}\n"
@@ -118,13 +117,8 @@ def test_what_came_with_a_commit_is_of_another_run(root: Path) -> None:
     ledger.leave(root, STAGE, ledger.look(root))
     (root / "pipeline/metrics.py").write_text("someone else's")
     record(root)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    for arguments in (
-        ["init", "-q"],
-        ["add", "dvc.lock"],
-        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "x"],
-    ):
-        subprocess.run(["git", "-C", root, *arguments], env=environment, check=True)  # noqa: S603, S607  (git)
+    for arguments in (["init", "-q"], ["add", "dvc.lock"], ["commit", "-qm", "x"]):
+        git(root, *arguments)
     ledger.check(root)
     assert pending(root) == []
 

@@ -16,6 +16,7 @@ from PIL import Image
 
 from pipeline.core.errors import FormatError, PipelineError
 from pipeline.data import pictures
+from tests.shared import with_palette
 
 Array = npt.NDArray[Any]
 
@@ -36,14 +37,6 @@ def expected(grey: Array) -> Array:
     return np.stack([grey, grey, grey, np.full_like(grey, 255)], axis=-1).astype(np.float32)
 
 
-def palette(grey: Array) -> Image.Image:
-    """Every grey level under another number."""
-    image = Image.fromarray(255 - grey).convert("P")
-    image.putdata((255 - grey).ravel().tolist())
-    image.putpalette([255 - level for level in range(256) for _ in range(3)])
-    return image
-
-
 def with_opacity(grey: Array) -> Image.Image:
     return Image.merge("LA", (Image.fromarray(grey), Image.new("L", grey.shape[::-1], 255)))
 
@@ -55,7 +48,7 @@ EXACT: dict[str, tuple[Image.Image, str]] = {
     "RGB": (PLAIN.convert("RGB"), "a.png"),
     "RGBA": (PLAIN.convert("RGBA"), "a.png"),
     "grey and opacity": (with_opacity(GREY), "a.png"),
-    "palette": (palette(GREY), "a.png"),
+    "palette": (with_palette(GREY), "a.png"),
     "16 bits": (Image.fromarray(GREY.astype(np.uint16) * 257), "a.png"),
     "16 bits, TIFF": (Image.fromarray(GREY.astype(np.uint16) * 257), "a.tif"),
     "32 bits": (Image.fromarray(GREY.astype(np.int32) * 257), "a.tiff"),

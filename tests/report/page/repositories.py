@@ -1,7 +1,5 @@
 """A repository with what a page of two revisions is made of: outputs of `tiny`, in git instead of DVC."""
 
-import subprocess
-from pathlib import Path
 from typing import Any
 
 from pipeline.config.build import with_values
@@ -10,12 +8,7 @@ from pipeline.core.files.atomic import write_text
 from pipeline.core.paths import Layout
 from pipeline.stages import evaluate, plot, results, split, train
 from pipeline.stages.shared.context import Context, ExperimentContext
-
-
-def git(root: Path, *arguments: str) -> None:
-    """Run git, whose settings are not those of whoever runs the tests."""
-    settings = ("-c", "user.name=a", "-c", "user.email=a@b.invalid", "-c", "commit.gpgsign=false")
-    subprocess.run(["git", *settings, *arguments], cwd=root, check=True, capture_output=True)  # noqa: S603, S607  (git)
+from tests.shared import git
 
 
 def plot_and_tabulate(layout: Layout) -> None:

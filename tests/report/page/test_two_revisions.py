@@ -9,7 +9,8 @@ import pytest
 
 from pipeline.core.files.tables import read_csv
 from pipeline.core.paths import Layout
-from tests.report.page.repositories import commit_outputs, git, train_again
+from tests.report.page.repositories import commit_outputs, train_again
+from tests.shared import git
 
 pytestmark = pytest.mark.service
 

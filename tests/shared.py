@@ -1,0 +1,32 @@
+"""What tests of several folders need, beside the fixtures of conftest.py."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+_ME = ("-c", "user.name=a", "-c", "user.email=a@b.invalid", "-c", "commit.gpgsign=false")
+
+
+def git(root: Path, *arguments: str) -> str:
+    """What git prints in a repository, where commits need nobody's identity."""
+    done = subprocess.run(  # noqa: S603  (git)
+        ["git", *_ME, *arguments],  # noqa: S607  (whichever is installed)
+        cwd=root,
+        env={name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return done.stdout.strip()
+
+
+def with_palette(grey: npt.NDArray[np.uint8]) -> Image.Image:
+    """A grey picture whose every level stands under another number: 255 less."""
+    image = Image.fromarray(255 - grey).convert("P")
+    image.putdata((255 - grey).ravel().tolist())
+    image.putpalette([255 - level for level in range(256) for _ in range(3)])
+    return image
