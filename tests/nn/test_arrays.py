@@ -79,16 +79,6 @@ def test_a_state_is_gone_back_to_exactly(name: str, seed: int, halves: int, norm
     assert draw(random) == expected
 
 
-@every_source
-def test_a_state_is_plain_data(name: str) -> None:
-    def kinds(value: object) -> set[type]:
-        if isinstance(value, dict):
-            return set().union(*(kinds(item) for item in value.values()))
-        return {type(value)}
-
-    assert kinds(random_state(random_source(name, 3))) <= {str, int, float, np.ndarray}
-
-
 def test_an_unknown_source_is_named_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"random=dice: unknown; one of generator, legacy"):
         random_source("dice", 1)
