@@ -118,14 +118,8 @@ def ranking(tried: "Sequence[Tried]") -> "list[Tried]":
 
 def effects(name: str, axis: "Axis", tried: "Sequence[Tried]") -> list[Effect]:
     """What each value of an axis, or each part of its range, makes of the trials."""
-    if isinstance(axis, list):
-        groups = [
-            (_format_value(value), [each for each in tried if each.trial.values[name] == value])
-            for value in axis
-        ]
-        return [_effect(text, group) for text, group in groups]
-    values = sorted({each.trial.values[name] for each in tried})
-    if len(values) <= _MOST_VALUES:
+    values = axis if isinstance(axis, list) else sorted({each.trial.values[name] for each in tried})
+    if isinstance(axis, list) or len(values) <= _MOST_VALUES:
         return [
             _effect(_format_value(value), [each for each in tried if each.trial.values[name] == value])
             for value in values
