@@ -233,11 +233,9 @@ def _draw(
     probabilities: tuple["Floats", "Floats"],
 ) -> None:
     from pipeline.commands.shared.models import short_name
-    from pipeline.core.files.atomic import write_bytes
-    from pipeline.report.plots import gallery, style
-    from pipeline.stages.plot import say_missing_glyphs
+    from pipeline.commands.shared.terminal import save_picture
+    from pipeline.report.plots import gallery
 
-    say_missing_glyphs(data.classes)
     shown = found.disagreements[:_MOST_SHOWN]
     predicted = (found.first[shown], found.second[shown])
     figure = gallery.disagreements(
@@ -249,4 +247,4 @@ def _draw(
         title=", ".join(f"{name.upper()} {short_name(Path(report[name]['parameters']))}" for name in "ab"),
         subtitle=f"{data.title}, {report['part']} part · {_describe_choice(len(found.disagreements))}",
     )
-    write_bytes(path, style.to_png(figure))
+    save_picture(path, figure, data.classes)

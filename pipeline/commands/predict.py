@@ -363,11 +363,9 @@ def _draw(
     import numpy as np
 
     from pipeline.commands.shared.models import short_name
-    from pipeline.core.files.atomic import write_bytes
-    from pipeline.report.plots import predictions, style
-    from pipeline.stages.plot import say_missing_glyphs
+    from pipeline.commands.shared.terminal import save_picture
+    from pipeline.report.plots import predictions
 
-    say_missing_glyphs(data.classes)
     figure = predictions.predictions(
         np.stack([subject.image for subject in subjects]),
         [Path(subject.name).name for subject in subjects],
@@ -377,4 +375,4 @@ def _draw(
         title=short_name(model.path),
         subtitle=data.title if subjects[0].index is not None else f"files, as images of {data.dataset.name}",
     )
-    write_bytes(path, style.to_png(figure))
+    save_picture(path, figure, data.classes)

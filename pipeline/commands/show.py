@@ -296,12 +296,8 @@ def _draw_card(data: "Data", parts: Mapping["Part", "LabelledImages"], card: "Ca
 
 
 def _save(path: Path, figure: "Figure", classes: Sequence[str], told: str) -> None:
-    from pipeline.commands.shared.terminal import write
-    from pipeline.core.files.atomic import write_bytes
-    from pipeline.report.plots import style
-    from pipeline.stages.plot import say_missing_glyphs
+    from pipeline.commands.shared.terminal import save_picture, write
 
-    say_missing_glyphs(classes)
-    write_bytes(path, style.to_png(figure))
+    save_picture(path, figure, classes)
     write()
     write(f"{path}: {told}")

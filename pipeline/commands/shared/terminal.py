@@ -5,10 +5,13 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.core.descriptions import one_line
 from pipeline.core.errors import PipelineError, UsageError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _EIGHTHS: Final = "▏▎▍▌▋▊▉█"
 _HEIGHTS: Final = "▁▂▃▄▅▆▇█"
@@ -74,6 +77,20 @@ def check_picture(path: Path | None, inputs: Sequence[Path] = (), option: str = 
         raise UsageError(f"{option} {path}: the picture is written as PNG; give a name that ends in .png")
     if path.resolve() in {other.resolve() for other in inputs}:
         raise UsageError(f"{option} {path}: that is one of the files to read; give another name")
+
+
+def save_picture(path: Path, figure: "Figure", classes: Sequence[str]) -> None:
+    """Draw a figure into a PNG file, and say which letters of the class names its font lacks.
+
+    Raises:
+        PipelineError: it cannot be written.
+    """
+    from pipeline.core.files.atomic import write_bytes
+    from pipeline.report.plots import style
+    from pipeline.stages.plot import say_missing_glyphs
+
+    say_missing_glyphs(classes)
+    write_bytes(path, style.to_png(figure))
 
 
 def table(rows: Sequence[Sequence[str]], *, left: Sequence[int] = (0,)) -> list[str]:
