@@ -1,12 +1,10 @@
 """compare: our pickles, anybody's pickles, and what is no pickle of parameters."""
 
-import gzip
 import itertools
 import json
 import os
 import pickle
 import shutil
-import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -240,56 +238,11 @@ def test_our_pickle_serves_a_textbook_script(evaluated: Layout, cli: Run, python
 # Anybody's pickles
 
 
-def python_2_pickle(parameters: Mapping[str, Array], protocol: int = 2) -> bytes:
-    """What Python 2 with an old NumPy wrote: byte strings, and the module's old name."""
-    pieces = [b"\x80\x02}("]
-    for name, array in parameters.items():
-        kind = array.dtype.str[1:].encode()
-        raw = array.tobytes()
-        pieces += [
-            b"U" + bytes([len(name)]) + name.encode(),
-            b"cnumpy.core.multiarray\n_reconstruct\n",
-            b"(cnumpy\nndarray\nK\x00\x85U\x01btR",
-            b"(K\x01(" + b"".join(b"J" + struct.pack("<i", size) for size in array.shape) + b"t",
-            b"cnumpy\ndtype\n(U" + bytes([len(kind)]) + kind + b"K\x00K\x01tR",
-            b"(K\x03U\x01<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb",
-            b"I00\nT" + struct.pack("<i", len(raw)) + raw + b"tb",
-        ]
-    assert protocol == 2
-    return b"".join([*pieces, b"u."])
-
-
-def lower_case(parameters: Mapping[str, Array]) -> dict[str, Array]:
-    return {name.lower(): array for name, array in parameters.items()}
-
-
-def shuffled(parameters: Mapping[str, Array]) -> dict[str, Array]:
-    return dict(reversed(parameters.items()))
-
-
-def rows(parameters: Mapping[str, Array]) -> dict[str, Array]:
-    return {name: array[np.newaxis] if name.startswith("b") else array for name, array in parameters.items()}
-
-
-WRITERS: dict[str, Callable[[Mapping[str, Array]], bytes]] = {
-    **{f"protocol {number}": lambda it, number=number: pickle.dumps(it, number) for number in range(6)},  # type: ignore[misc]  # a default binds the loop's value
-    "Python 2": python_2_pickle,
-    "lower case": lambda it: pickle.dumps(lower_case(it), 0),
-    "lower case, Python 2": lambda it: python_2_pickle(lower_case(it)),
-    "another order": lambda it: pickle.dumps(shuffled(it)),
-    "biases as rows": lambda it: pickle.dumps(rows(it)),
-    "column-major": lambda it: pickle.dumps({name: np.asfortranarray(array) for name, array in it.items()}),
-    "big-endian": lambda it: pickle.dumps(
-        {name: array.astype(array.dtype.newbyteorder(">")) for name, array in it.items()}
-    ),
-}
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("writer", WRITERS)
-def test_a_textbook_pickle_is_read(parsed: Layout, cli: Run, writer: str, dtype: str) -> None:
-    parameters = network(784, 5, 6, 10, seed=3, dtype=dtype)
-    (parsed.root / "theirs.pkl").write_bytes(WRITERS[writer](parameters))
+def test_a_textbook_pickle_is_read(parsed: Layout, cli: Run) -> None:
+    """Its names in other letters and another order; what else a pickle may be is the reader's own test."""
+    parameters = network(784, 5, 6, 10, seed=3)
+    theirs = {name.lower(): array for name, array in reversed(parameters.items())}
+    (parsed.root / "theirs.pkl").write_bytes(pickle.dumps(theirs, 0))
     write_parameters(parsed.root / "ours.pkl", parameters)
     ended = cli("compare", "theirs.pkl", "ours.pkl", "--dataset", "tiny", "--activation", "sigmoid", "--json")
     assert (ended.code, ended.err) == (0, "")
@@ -330,23 +283,11 @@ class Bomb:
         return os.system, ("touch exploded",)
 
 
+# One of each kind; all that the reader of pickles refuses is tested with it.
 GARBAGE: dict[str, bytes] = {
-    "nothing": b"",
     "text": b"W1,b1\n1,2\n",
-    "a page": b"<!doctype html><p>not found",
-    "an image": b"\x89PNG\r\n\x1a\nrest",
-    "gzip": gzip.compress(pickle.dumps(network(784, 10)), mtime=0),
     "code": pickle.dumps({"W1": Bomb()}),
-    "a list": pickle.dumps([1, 2]),
-    "an array": pickle.dumps(np.zeros(3)),
-    "other keys": pickle.dumps({"weights": np.zeros((784, 10)), "bias": np.zeros(10)}),
     "no biases": pickle.dumps({"W1": np.zeros((784, 10))}),
-    "a gap": pickle.dumps({name.replace("2", "3"): array for name, array in network(784, 5, 10).items()}),
-    "lists": pickle.dumps({"W1": [[1.0]], "b1": [1.0]}),
-    "whole numbers": pickle.dumps({"W1": np.zeros((784, 10), int), "b1": np.zeros(10, int)}),
-    "wrong shapes": pickle.dumps({**network(784, 5, 10), "W2": np.zeros((6, 10))}),
-    "not numbers": pickle.dumps({**network(784, 10), "b1": np.full(10, np.nan)}),
-    "cut short": pickle.dumps(network(784, 10))[:1000],
     "wrong inputs": pickle.dumps(network(3072, 10)),
     "wrong classes": pickle.dumps(network(784, 5, 7)),
     "overflowing": pickle.dumps({"W1": np.full((784, 10), 1e308), "b1": np.zeros(10)}),
@@ -358,17 +299,8 @@ def test_garbage_is_told_in_a_line(pair: Layout, cli: Run, name: str) -> None:
     (pair.root / "bad.pkl").write_bytes(GARBAGE[name])
     before = sorted(pair.root.rglob("*"))
     for files in (("a.pkl", "bad.pkl"), ("bad.pkl", "a.pkl")):
-        ended = cli(
-            "compare",
-            *files,
-            "--dataset",
-            "tiny",
-            "--activation",
-            "sigmoid",
-            "--picture",
-            "out.png",
-            "--json",
-        )
+        options = ("--dataset", "tiny", "--activation", "sigmoid", "--picture", "out.png", "--json")
+        ended = cli("compare", *files, *options)
         assert (ended.code, ended.out) == (1, "")
         assert ended.err.startswith("pipeline: bad.pkl: ")
         assert ended.err.count("\n") == 1
