@@ -155,15 +155,14 @@ def test_the_searched_configuration_is_the_one_that_is_evaluated(
     assert not trained.search.space
 
 
-@pytest.mark.parametrize("protocol", [0, 2, 5])
-def test_parameters_from_elsewhere_are_evaluated(evaluated: Layout, protocol: int) -> None:
+def test_parameters_from_elsewhere_are_evaluated(evaluated: Layout) -> None:
     """In another precision, under lower-case names, the biases as rows, in another order."""
     results = evaluated.results("tiny")
     before = read_json(results.metrics)
     own = read_parameters(results.parameters)
     foreign = {"b2": own["b2"][None, :], "w2": own["W2"], "b1": own["b1"], "w1": own["W1"]}
     results.parameters.write_bytes(
-        pickle.dumps({name: array.astype(np.float64) for name, array in foreign.items()}, protocol)
+        pickle.dumps({name: array.astype(np.float64) for name, array in foreign.items()})
     )
     again(evaluated)
     assert read_json(results.metrics) == before
@@ -177,8 +176,6 @@ def test_parameters_from_elsewhere_are_evaluated(evaluated: Layout, protocol: in
             lambda own: {"W1": own["W1"], "b1": own["b1"]},
             "parameters of shapes .* do not fit a network of shapes",
         ),
-        (lambda own: {**own, "W1": own["W1"] * np.nan}, "W1: 6,272 of 6,272 numbers are NaN or infinite"),
-        (lambda own: {**own, "W3": own["W2"]}, "expected a network's parameters"),
         (lambda own: [own["W1"]], "expected a network's parameters .* found a list of 1"),
     ],
 )
