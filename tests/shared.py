@@ -1,5 +1,6 @@
 """What tests of several folders need, beside the fixtures of conftest.py."""
 
+import ast
 import os
 import subprocess
 from pathlib import Path
@@ -22,6 +23,17 @@ def git(root: Path, *arguments: str) -> str:
         text=True,
     )
     return done.stdout.strip()
+
+
+def imports_of(path: Path) -> set[str]:
+    """Dotted names of the package's own modules that a file imports, at the top or inside functions."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return {name for name in found if name.startswith("pipeline.")}
 
 
 def with_palette(grey: npt.NDArray[np.uint8]) -> Image.Image:

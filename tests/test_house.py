@@ -7,22 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.shared import imports_of
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "pipeline"
 # From the top of the house to its ground.
 FOLDERS = ("commands", "stages", "repro", "report", "data", "search", "nn", "config", "core")
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
-
-
-def imported(path: Path) -> set[str]:
-    """Dotted names of the package's own modules that a file imports, at the top or inside functions."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return {name for name in found if name.startswith("pipeline.")}
 
 
 def test_every_folder_is_listed() -> None:
@@ -39,7 +30,7 @@ def test_imports_run_downward(path: Path) -> None:
         return
     # The package itself stands on the ground: whoever imports anything imports it first.
     level = FOLDERS.index("core" if own == "__init__.py" else own)
-    upward = sorted(name for name in imported(path) if FOLDERS.index(name.split(".")[1]) < level)
+    upward = sorted(name for name in imports_of(path) if FOLDERS.index(name.split(".")[1]) < level)
     assert not upward, f"{path.relative_to(ROOT)} imports {upward[0]}, which stands above it"
 
 

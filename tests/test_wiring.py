@@ -1,7 +1,6 @@
 """The registries, conf/, params.yaml and dvc.yaml against each other."""
 
 import ast
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from pipeline.nn.regularization import REGULARIZERS
 from pipeline.nn.schedules import SCHEDULES
 from pipeline.search import strategies
 from pipeline.stages.compose import check_names
+from tests.shared import imports_of
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
@@ -142,16 +142,6 @@ def test_params_and_the_experiment_agree_about_the_data_set(experiment: str) -> 
     params = RECORDS if experiment in RECORDS.experiments else PARAMS
     assert params.experiments[experiment].dataset == alone.dataset.name
     assert alone.dataset.name in params.datasets
-
-
-def imports_of(path: Path) -> Iterator[str]:
-    """Dotted names of the package's own modules that a file imports, at the top or inside functions."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def source_file(module: str) -> Path | None:
