@@ -2,7 +2,6 @@
 
     python benchmarks/fingerprint.py                  # JSON: part -> hash, and what runtime.doubts() says
     python benchmarks/fingerprint.py --part training
-    python benchmarks/fingerprint.py --speed 2000     # training steps per second instead
 
 Everything it works on is drawn by code, so that any two machines can be compared by their output.
 """
@@ -14,12 +13,10 @@ import hashlib
 import io
 import itertools
 import json
-import platform
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pipeline.commands.verify import BY_EIGENVECTORS
 from pipeline.config.build import with_values  # before NumPy, whose environment the package fixes
@@ -257,40 +254,14 @@ def digest(chunks: Iterator[bytes]) -> str:
     return found.hexdigest()
 
 
-def steps_per_second(steps: int) -> float:
-    """Of a training of 784-50-100-10 with batches of 100, in float32; evaluation is not counted."""
-    drawing = draw_digits(1_000, 10)
-    examples, _ = examples_of(drawing)
-    config = compose(
-        CONF,
-        [
-            "model=three_layer",
-            f"training.steps={steps}",
-            "training.epochs=null",
-            "training.sampling=replacement",
-        ],
-    )
-    run = training.train(config, examples, {}, preprocessing.Statistics(255.0))
-    next(run)
-    started = time.perf_counter()
-    for _ in run:
-        pass
-    return steps / (time.perf_counter() - started)
-
-
 def main() -> None:
-    """Print the hashes, or the speed."""
+    """Print the hashes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--part", action="append", choices=PARTS, help="only this part; can be repeated")
-    parser.add_argument("--speed", type=int, metavar="STEPS", help="time so many training steps instead")
     options = parser.parse_args()
-    if options.speed:
-        found: dict[str, Any] = {"steps_per_second": steps_per_second(options.speed)}
-    else:
-        drawing = draw_digits(TRAIN, TEST)
-        found = {"parts": {name: digest(PARTS[name](drawing)) for name in options.part or PARTS}}
-    found |= {"tier": runtime.active(), "python": platform.python_version(), "doubts": runtime.doubts()}
-    print(json.dumps(found))
+    drawing = draw_digits(TRAIN, TEST)
+    parts = {name: digest(PARTS[name](drawing)) for name in options.part or PARTS}
+    print(json.dumps({"parts": parts, "tier": runtime.active(), "doubts": runtime.doubts()}))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ exit code is 1. What is meant to differ, without AVX2 for example, has to be tol
 
     python benchmarks/runtime_matrix.py          # all of it, some minutes; the emulator is Debian's qemu-user
     python benchmarks/runtime_matrix.py --quick  # neither emulator nor other Pythons nor pictures, for CI
-    python benchmarks/runtime_matrix.py --speed  # training steps per second of the three tiers, in turns
 
 What is run is in fingerprint.py.
 """
@@ -13,11 +12,9 @@ What is run is in fingerprint.py.
 import argparse
 import hashlib
 import json
-import os
 import platform
 import re
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -38,7 +35,6 @@ PARTS: Final = (*EMULATED_PARTS, "workers")
 EXACT_PARTS: Final = ("drawing", "split")
 HASH_DIGITS: Final = 16
 KERNELS: Final = ("SkylakeX", "Sandybridge", "Zen", "Cooperlake")
-ROUNDS, STEPS = 5, 500
 ABOVE_AVX2: Final = runtime.TIERS["portable"]["NPY_DISABLE_CPU_FEATURES"]
 STYLE: Final = "font.size: 30\nlines.linewidth: 9\nsavefig.dpi: 30\n"
 
@@ -252,31 +248,10 @@ def combined(parts: Mapping[str, str]) -> str:
     return hashlib.sha256("".join(parts.values()).encode()).hexdigest()[:HASH_DIGITS]
 
 
-def speed() -> None:
-    """Steps per second of each tier, in turns, and their ratios."""
-    tiers = [tier for tier in runtime.TIERS if tier != "avx512" or processor.has(processor.AVX512)]
-    found: dict[str, list[float]] = {tier: [] for tier in tiers}
-    for _ in range(ROUNDS):
-        for tier in tiers:
-            result = measured(Setting("speed", tier), ["--speed", str(STEPS)])
-            if "failure" in result:
-                raise SystemExit(f"{tier}: {result['failure']}")
-            found[tier].append(result["steps_per_second"])
-    work = f"{STEPS:,} steps, {ROUNDS} rounds in turns, {os.cpu_count()} CPUs"
-    print(f"784-50-100-10, batches of 100, float32: {work}")
-    print(f"{'tier':9} {'steps/s':>8}  {'range':15} {'to portable':>11}")
-    portable = statistics.median(found["portable"])
-    for tier, rates in found.items():
-        median = statistics.median(rates)
-        extent = f"{min(rates):.0f} to {max(rates):.0f}"
-        print(f"{tier:9} {median:8.0f}  {extent:15} {median / portable:11.2f}")
-
-
 def main() -> int:
-    """Print the matrix, or the speed; 1 where a line is not as it has to be."""
+    """Print the matrix; 1 where a line is not as it has to be."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--quick", action="store_true", help="only what is cheap")
-    parser.add_argument("--speed", action="store_true", help="time the tiers instead")
     parser.add_argument(
         "--pythons",
         nargs="*",
@@ -284,9 +259,6 @@ def main() -> int:
         help="interpreters to try (default: those found)",
     )
     options = parser.parse_args()
-    if options.speed:
-        speed()
-        return 0
     with tempfile.TemporaryDirectory(prefix="runtime-matrix-") as name:
         folder = Path(name)
         settings: list[Setting | str] = [*environments(folder, quick=options.quick)]
