@@ -1,8 +1,11 @@
 """What tests of several folders need, beside the fixtures of conftest.py."""
 
 import ast
+import contextlib
 import os
 import subprocess
+import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +26,18 @@ def git(root: Path, *arguments: str) -> str:
         text=True,
     )
     return done.stdout.strip()
+
+
+@contextlib.contextmanager
+def allocating_less_than(maximum_bytes: float) -> Iterator[None]:
+    """Fails where the block has that many bytes allocated at any moment, by Python and NumPy."""
+    tracemalloc.start()
+    try:
+        yield
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < maximum_bytes
 
 
 def imports_of(path: Path) -> set[str]:

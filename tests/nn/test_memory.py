@@ -24,6 +24,7 @@ from pipeline.search.trials import Trial
 from pipeline.stages.compose import check_names
 from pipeline.stages.train import trials as task_module
 from pipeline.stages.train.workers import requirements_of
+from tests.shared import allocating_less_than
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 COUNT = 2000
@@ -143,16 +144,12 @@ def test_too_much_is_told_before_anything_is_allocated(case: str, monkeypatch: p
     monkeypatch.setattr(runtime, "memory_bytes", lambda: 8 * 10**9)
     values, told = TOO_LARGE[case]
     config = with_values(composed(), values)
-    tracemalloc.start()
-    try:
+    with allocating_less_than(1_000_000):
         for check in (check_names, memory.check):
             with pytest.raises(ConfigError) as caught:
                 check(config)
             assert re.fullmatch(told, str(caught.value)), str(caught.value)
         setup.check_names(config)
-        assert tracemalloc.get_traced_memory()[1] < 1_000_000
-    finally:
-        tracemalloc.stop()
 
 
 def test_every_trial_of_a_search_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,6 @@
 """The network: names and views of its parameters, passes against plain loops, a step worked by hand."""
 
 import math
-import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from pipeline.nn.losses import LOSSES
 from pipeline.nn.network import Network
 from pipeline.nn.regularization import REGULARIZERS
 from pipeline.nn.workspace import Workspace
+from tests.shared import allocating_less_than
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 examples = settings(deadline=None, max_examples=25)
@@ -318,13 +318,7 @@ def test_passes_allocate_nothing_that_grows_with_network_or_batch(
     workspace.parameters *= 0.1
     labels = np.arange(rows) % 10
     workspace.backward(labels)
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
-        workspace.backward(labels)
-        peak = tracemalloc.get_traced_memory()[1] - before
-    finally:
-        tracemalloc.stop()
     # NumPy adds a bias to all rows through a buffer of 8,192 numbers, whatever their count; the rest are
     # a few Python objects. The smallest of the hidden layers' outputs are 60,000 numbers.
-    assert peak < np.getbufsize() * np.dtype(dtype).itemsize + 2_000
+    with allocating_less_than(np.getbufsize() * np.dtype(dtype).itemsize + 2_000):
+        workspace.backward(labels)

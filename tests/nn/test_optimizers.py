@@ -3,7 +3,6 @@
 import copy
 import math
 import pickle
-import tracemalloc
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 
 from pipeline.nn.arrays import DTYPES, Floats
 from pipeline.nn.optimizers import OPTIMIZERS, State, decay_weights, init_state
+from tests.shared import allocating_less_than
 
 Memory = dict[str, float]
 Scalar = Callable[[float, float, Memory, float, Mapping[str, float]], float]
@@ -251,11 +251,5 @@ def test_a_step_allocates_nothing_that_grows_with_the_network(name: str, dtype: 
     state = init_state(optimizer, parameters)
     state["count"] += 1
     optimizer.update(parameters, gradient, state, 0.1, optimizer.defaults)
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
+    with allocating_less_than(4_000):
         optimizer.update(parameters, gradient, state, 0.1, optimizer.defaults)
-        peak = tracemalloc.get_traced_memory()[1] - before
-    finally:
-        tracemalloc.stop()
-    assert peak < 4_000

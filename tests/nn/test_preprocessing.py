@@ -1,6 +1,5 @@
 """Preprocessing: statistics of the train part alone, exact ones, and a loader that is the formula."""
 
-import tracemalloc
 from fractions import Fraction
 
 import numpy as np
@@ -12,6 +11,7 @@ from pipeline.config.schema import Preprocess
 from pipeline.core.errors import ConfigError
 from pipeline.nn.arrays import DTYPES, Floats, Integers, Pixels
 from pipeline.nn.preprocessing import PREPROCESSORS, Loader, Statistics, check_settings, learn
+from tests.shared import allocating_less_than
 
 SETTINGS = {
     **{name: Preprocess(name) for name, each in PREPROCESSORS.items() if not each.settings},
@@ -233,15 +233,9 @@ def test_loading_allocates_nothing(name: str, dtype: str) -> None:
     loader = Loader(statistics, dtype, 200, columns)
     inputs = np.empty((200, columns), dtype=dtype)
     loader.load(pixels, indices, inputs)
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
-        loader.load(pixels, indices, inputs)
-        peak = tracemalloc.get_traced_memory()[1] - before
-    finally:
-        tracemalloc.stop()
     # 153,600 pixels; NumPy subtracts the mean from all rows through a buffer of 8,192 numbers.
-    assert peak < np.getbufsize() * np.dtype(dtype).itemsize + 4_000
+    with allocating_less_than(np.getbufsize() * np.dtype(dtype).itemsize + 4_000):
+        loader.load(pixels, indices, inputs)
 
 
 # --- contrast, principal components

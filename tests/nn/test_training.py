@@ -43,6 +43,7 @@ from tests.nn.toys import (
     toy_parts,
     trained,
 )
+from tests.shared import allocating_less_than
 
 # --- what is computed
 
@@ -532,17 +533,11 @@ def test_an_epoch_allocates_nothing_that_grows_with_network_or_batch(sampling: s
     part = Examples(pixels, random.integers(0, 10, 500), np.arange(500))
     run = training._Run(config, {}, part, UNIT)
     run.epoch(0, 0)
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
-        run.epoch(1, 5)
-        peak = tracemalloc.get_traced_memory()[1] - before
-    finally:
-        tracemalloc.stop()
     # The smallest buffers are a batch's second-layer outputs (80,000 bytes); the gradient has 1.2 million.
     # What is left: NumPy's own buffer of 8,192 numbers for adding a bias, index and loss vectors of a batch,
     # and an epoch's positions.
-    assert peak < np.getbufsize() * 4 + 40_000
+    with allocating_less_than(np.getbufsize() * 4 + 40_000):
+        run.epoch(1, 5)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ import hashlib
 import io
 import os
 import struct
-import tracemalloc
 import warnings
 import zipfile
 import zlib
@@ -20,6 +19,7 @@ from hypothesis.extra import numpy as npst
 
 from pipeline.core.errors import FormatError, PipelineError
 from pipeline.core.files import arrays, atomic
+from tests.shared import allocating_less_than
 
 Array = np.ndarray[Any, Any]
 ONE_FOLDER = settings(
@@ -157,13 +157,8 @@ GOOD_NPZ = _npz(a=NUMBERS)
 )
 def test_bad_arrays_are_one_line(data: bytes, reason: str, tmp_path: Path) -> None:
     atomic.write_bytes(tmp_path / "file", data)
-    tracemalloc.start()
-    try:
-        with pytest.raises(FormatError, match=reason) as caught:
-            arrays.read_arrays(tmp_path / "file")
-        assert tracemalloc.get_traced_memory()[1] < 2_000_000
-    finally:
-        tracemalloc.stop()
+    with allocating_less_than(2_000_000), pytest.raises(FormatError, match=reason) as caught:
+        arrays.read_arrays(tmp_path / "file")
     assert "\n" not in str(caught.value)
 
 

@@ -5,7 +5,6 @@ import os
 import re
 import resource
 import stat
-import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from pipeline.core import runtime
 from pipeline.core.errors import FormatError, PipelineError
 from pipeline.core.files import arrays, atomic, tables
 from pipeline.core.files.parameters import read_parameters
+from tests.shared import allocating_less_than
 
 # One for each way into the temporary file: at once, through a zip file, and in pieces.
 WRITERS: dict[str, Callable[[Path], None]] = {
@@ -190,13 +190,9 @@ def test_the_readers_have_limits(
     monkeypatch.setattr(runtime, "memory_bytes", lambda: 2**40)
     (tmp_path / "file").touch()
     os.truncate(tmp_path / "file", maximum_bytes + 1)  # takes no room on the disk
-    tracemalloc.start()
-    try:
-        with pytest.raises(FormatError, match=f"bytes, where at most {maximum_bytes:,} are read"):
-            read(tmp_path / "file")
-        assert tracemalloc.get_traced_memory()[1] < 1_000_000
-    finally:
-        tracemalloc.stop()
+    told = f"bytes, where at most {maximum_bytes:,} are read"
+    with allocating_less_than(1_000_000), pytest.raises(FormatError, match=told):
+        read(tmp_path / "file")
 
 
 def test_no_file_takes_more_than_half_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

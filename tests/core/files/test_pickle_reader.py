@@ -7,7 +7,6 @@ import pickle
 import struct
 import subprocess
 import sys
-import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +19,7 @@ from hypothesis.extra import numpy as npst
 
 from pipeline.core.errors import FormatError
 from pipeline.core.files import pickle_reader, pickle_writer
+from tests.shared import allocating_less_than
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 DTYPES = ["i1", "u1", "<i2", ">i2", "<i4", "<i8", "<u2", ">u8", "<f2", "<f4", ">f4", "<f8", ">f8"]
@@ -561,27 +561,20 @@ def test_opcodes_are_counted() -> None:
         pickle_reader.restricted_loads(data, name="file.pkl", maximum_opcodes=50)
 
 
-def _peak_bytes(data: bytes) -> int:
-    tracemalloc.start()
-    try:
-        refusal(data)
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-
-
 def test_one_string_cannot_be_copied_again_and_again() -> None:
     text = b"X" + struct.pack("<I", 100_000) + b"x" * 100_000 + b"q\x00"
     encode = b"c_codecs\nencode\n(h\x00U\x06latin1tR"
     data = b"\x80\x02](" + text + encode * 2000 + b"e."
     assert "copies its own data" in refusal(data)
-    assert _peak_bytes(data) < 2_000_000  # not 200 MB
+    with allocating_less_than(2_000_000):  # not 200 MB
+        refusal(data)
 
 
 def test_long_python_2_text_takes_memory_in_proportion() -> None:
     text = b"\\x00" * 250_000
     assert loads(b"(S'" + text + b"'\nl.") == ["\0" * 250_000]
-    assert _peak_bytes(b"(S'" + text + b"\\q'\nl.") < 4_000_000
+    with allocating_less_than(4_000_000):
+        refusal(b"(S'" + text + b"\\q'\nl.")
 
 
 def test_lists_that_double_do_not_grow() -> None:
@@ -609,7 +602,8 @@ def test_memo_bombs_do_not_go_off(kind: str) -> None:
     levels = b"".join(LAUGHS[kind] % ((number,) * 10 + (number + 1,)) for number in range(40))
     data = b"\x80\x02X\x03\0\0\0lolq\x000" + levels + b"h(."
     assert "nests more than 16" in refusal(data)
-    assert _peak_bytes(data) < 1_000_000
+    with allocating_less_than(1_000_000):
+        refusal(data)
 
 
 def test_many_arrays_of_one_buffer_share_it() -> None:
@@ -617,13 +611,10 @@ def test_many_arrays_of_one_buffer_share_it() -> None:
     buffer = b"B" + struct.pack("<I", 1_000_000) + bytes(1_000_000) + b"q\x000"
     array = b"cnumpy._core.numeric\n_frombuffer\n(h\x00h\x01J@B\x0f\0\x85U\x01CtR"
     data = b"\x80\x03" + floats + buffer + b"](" + array * 2000 + b"e."
-    tracemalloc.start()
-    found = loads(data)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    with allocating_less_than(2_000_000):  # not 2 GB
+        found = loads(data)
     assert len(found) == 2000
     assert all(array.nbytes == 1_000_000 and not array.flags.owndata for array in found)
-    assert peak < 2_000_000  # not 2 GB
 
 
 @pytest.mark.parametrize(
@@ -723,14 +714,9 @@ def test_a_program_with_only_pickle_and_numpy_reads_them_without_a_warning(tmp_p
 )
 def test_wide_text_takes_little_memory(head: bytes, tail: bytes, unit: bytes) -> None:
     data = head + unit + b"a" * (2**21 - len(unit)) + tail
-    tracemalloc.start()
-    try:
-        with pytest.raises(FormatError, match="more than 1,048,576 bytes of text past Latin-1"):
-            pickle_reader.restricted_loads(data, name="a.pkl")
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < 1.5 * len(data)
+    told = "more than 1,048,576 bytes of text past Latin-1"
+    with allocating_less_than(1.5 * len(data)), pytest.raises(FormatError, match=told):
+        pickle_reader.restricted_loads(data, name="a.pkl")
 
 
 def test_short_wide_text_and_long_narrow_text_are_read() -> None:

@@ -2,7 +2,6 @@ import gzip
 import hashlib
 import os
 import struct
-import tracemalloc
 import zlib
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from pipeline.core import runtime
 from pipeline.core.errors import FormatError, PipelineError
 from pipeline.core.files.arrays import atomic_npy
 from pipeline.data.formats import idx, streams
+from tests.shared import allocating_less_than
 
 Array = np.ndarray[Any, Any]
 OFFICIAL = Path(__file__).parents[4] / "shared" / "data" / "mnist"
@@ -107,13 +107,8 @@ def test_parsing_takes_bounded_memory(tmp_path: Path) -> None:
     images = np.zeros((20_000, 28, 28), np.uint8)
     images[::7] = 200
     (tmp_path / "file").write_bytes(gzip.compress(encoded(images), 1))
-    tracemalloc.start()
-    try:
+    with allocating_less_than(2_000_000):  # of 15,680,000
         copy_rows(tmp_path / "file", tmp_path / "file.npy")
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 2_000_000  # of 15,680,000
     assert np.array_equal(np.load(tmp_path / "file.npy"), images)
 
 
@@ -190,14 +185,8 @@ def test_fewer_and_more_bytes_than_promised(data: bytes, reason: str, tmp_path: 
     path = tmp_path / "file"
     path.write_bytes(data)
     for read in (idx.read, lambda path: copy_rows(path, tmp_path / "file.npy")):
-        tracemalloc.start()
-        try:
-            with pytest.raises(FormatError, match=reason) as caught:
-                read(path)
-            peak = tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
-        assert peak < 2_000_000
+        with allocating_less_than(2_000_000), pytest.raises(FormatError, match=reason) as caught:
+            read(path)
         assert "\n" not in str(caught.value)
     assert os.listdir(tmp_path) == ["file"]  # noqa: PTH208  (hidden files count)
 

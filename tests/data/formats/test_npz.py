@@ -1,7 +1,6 @@
 """NumPy's .npz as Keras and MedMNIST lay it out, or an array in each; hostile ones."""
 
 import io
-import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from tests.data.formats.layouts import Array, parse, refusal
+from tests.shared import allocating_less_than
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(0, 256, (6, 2, 3), np.uint8)
@@ -101,13 +101,8 @@ def test_levels_of_other_kinds_become_bytes(tmp_path: Path) -> None:
 def test_bounded_memory(tmp_path: Path) -> None:
     images = np.zeros((20_000, 28, 28), np.uint8)
     files = keras(tmp_path, x_train=images, y_train=np.arange(20_000, dtype=np.uint8) % 3, x_test=images[:3])
-    tracemalloc.start()
-    try:
+    with allocating_less_than(6_000_000):  # of 15,680,000
         parse("npz", files, (28, 28, 1))
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 6_000_000  # of 15,680,000
 
 
 @pytest.mark.parametrize(
