@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import os
+import resource
 import subprocess
 import tracemalloc
 from collections.abc import Iterator
@@ -38,6 +39,17 @@ def allocating_less_than(maximum_bytes: float) -> Iterator[None]:
     finally:
         tracemalloc.stop()
     assert peak < maximum_bytes
+
+
+@contextlib.contextmanager
+def files_of_at_most(maximum_bytes: int) -> Iterator[None]:
+    """Writing past that many bytes of a file fails in the block, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (maximum_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def imports_of(path: Path) -> set[str]:

@@ -5,7 +5,6 @@ import itertools
 import json
 import os
 import re
-import resource
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from pipeline.core.errors import PipelineError
 from pipeline.core.files import atomic
 from pipeline.core.paths import Layout
 from pipeline.stages import plot
+from tests.shared import files_of_at_most
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -51,12 +51,8 @@ def test_a_command_that_cannot_write_ends_in_one_line_and_does_it_later(
     assert cli(*command.split()).code == 0
     right = path.read_bytes()
     path.write_bytes(b"old")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))  # room for what is said, not for the file
-    try:
+    with files_of_at_most(1000):  # room for what is said, not for the file
         ended = cli(*command.split())
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     (line,) = [line for line in ended.err.splitlines() if line.startswith("pipeline: ")]
     assert re.match(r"pipeline: cannot (read or )?write \S+: File too large", line)
     assert "Traceback" not in ended.err

@@ -3,7 +3,6 @@
 import datetime as dt
 import hashlib
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -67,7 +66,7 @@ from tests.data.download.world import (
     trickles_the_body,
     trickles_the_head,
 )
-from tests.shared import allocating_less_than
+from tests.shared import allocating_less_than, files_of_at_most
 
 # Without faults
 
@@ -503,12 +502,8 @@ def test_processes_at_once_download_once(world: World) -> None:
 
 def test_a_full_disk_is_one_line_and_what_arrived_is_kept(world: World) -> None:
     world.server.script("first.test", good())
-    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limit[1]))
-    try:
+    with files_of_at_most(100_000):
         message = world.fails()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     (line,) = message.splitlines()
     assert line.startswith(f"cannot read or write {world.part}: File too large; {NAME} needs 300.0 kB.")
     assert world.part.read_bytes() == CONTENT[:100_000]
