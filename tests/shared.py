@@ -8,6 +8,7 @@ import subprocess
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -61,6 +62,16 @@ def imports_of(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return {name for name in found if name.startswith("pipeline.")}
+
+
+def said(ended: Any) -> str:  # noqa: ANN401  (as the fixtures `cli` and `python` give it)
+    """What a command said of its failure: one or two lines, no traceback, nobody else's words."""
+    assert ended.err.startswith("pipeline: "), ended.err
+    assert "Traceback" not in ended.err
+    assert "HYDRA_FULL_ERROR" not in ended.err
+    assert ended.err.count("\n") <= 2
+    assert ended.err.endswith("\n")
+    return str(ended.err.removeprefix("pipeline: ").removesuffix("\n"))
 
 
 def with_palette(grey: npt.NDArray[np.uint8]) -> Image.Image:

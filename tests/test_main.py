@@ -25,6 +25,7 @@ from pipeline.config.compose import compose, read_config
 from pipeline.core.errors import ConfigError
 from pipeline.core.files.tables import read_csv
 from pipeline.core.paths import Layout
+from tests.shared import said
 
 ROOT = Path(__file__).resolve().parent.parent
 Run = Callable[..., Any]
@@ -44,16 +45,6 @@ def listed_commands() -> list[str]:
 
 
 COMMANDS = listed_commands()
-
-
-def said(ended: Any) -> str:  # noqa: ANN401  (as `cli` and `python` give it)
-    """What a command said of its failure: one or two lines, no traceback, nobody else's words."""
-    assert ended.err.startswith("pipeline: "), ended.err
-    assert "Traceback" not in ended.err
-    assert "HYDRA_FULL_ERROR" not in ended.err
-    assert ended.err.count("\n") <= 2
-    assert ended.err.endswith("\n")
-    return str(ended.err.removeprefix("pipeline: ").removesuffix("\n"))
 
 
 def digests(folder: Path) -> dict[Path, str]:
