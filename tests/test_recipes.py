@@ -1,10 +1,7 @@
 """The recipes of CONTRIBUTING.md for a stage, a command and an experiment, followed word for word."""
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,18 +61,13 @@ def test_a_stage_is_one_module_and_one_block(composed: Layout, package: Path, py
         "test_stages_modules_and_commands_have_one_name",
         "test_every_module_beside_those_that_are_shared_is_a_stage_or_command",
     ]
-    done = subprocess.run(  # noqa: S603  (this interpreter)
-        [
-            *(sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider"),
-            *(f"tests/test_wiring.py::{name}" for name in names),
-        ],
-        env={**os.environ, "PYTHONPATH": str(package), "COVERAGE_PROCESS_START": ""},
+    ended = python(
+        *("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider"),
+        *(f"tests/test_wiring.py::{name}" for name in names),
+        environment={**environment, "COVERAGE_PROCESS_START": ""},
         cwd=package,
-        capture_output=True,
-        text=True,
-        check=False,
     )
-    assert "4 passed" in done.stdout, done.stdout
+    assert "4 passed" in ended.out, ended.out
 
 
 def test_a_command_is_one_module(checkout: Layout, package: Path, python: Run) -> None:

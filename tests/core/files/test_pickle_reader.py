@@ -693,14 +693,15 @@ def test_other_types_are_not_written(value: object) -> None:
         pickle_writer.dumps([value])
 
 
-def test_a_program_with_only_pickle_and_numpy_reads_them_without_a_warning(tmp_path: Path) -> None:
+def test_a_program_with_only_pickle_and_numpy_reads_them_without_a_warning(
+    tmp_path: Path, python: Callable[..., Any]
+) -> None:
     path = tmp_path / "parameters.pkl"
     path.write_bytes(pickle_writer.dumps({"W1": np.arange(6.0).reshape(2, 3)}))
     program = f"import pickle; print(pickle.load(open({str(path)!r}, 'rb'))['W1'].sum())"
     # -I: our package is not on its path.
-    arguments = [sys.executable, "-I", "-W", "error", "-W", "ignore::ResourceWarning", "-c", program]
-    result = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S603  (our own program)
-    assert (result.stdout, result.stderr) == ("15.0\n", "")
+    ended = python("-I", "-W", "error", "-W", "ignore::ResourceWarning", "-c", program, cwd=tmp_path)
+    assert (ended.out, ended.err) == ("15.0\n", "")
 
 
 @pytest.mark.parametrize(

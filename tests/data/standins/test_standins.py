@@ -1,11 +1,9 @@
 import ast
 import hashlib
 import inspect
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,7 +86,7 @@ def test_same_bytes_every_time(name: str) -> None:
     assert checksum(SMALL[name](300, 100)) == checksum(SMALL[name](300, 100)) == CHECKSUMS[name]
 
 
-def test_same_bytes_without_the_processors_newer_instructions() -> None:
+def test_same_bytes_without_the_processors_newer_instructions(python: Callable[..., Any]) -> None:
     features = np._core._multiarray_umath.__cpu_dispatch__  # type: ignore[attr-defined]  # the only list of them
     program = (
         "import pipeline\n"
@@ -98,11 +96,11 @@ def test_same_bytes_without_the_processors_newer_instructions() -> None:
         "    arrays = (drawn.train_images, drawn.train_labels, drawn.test_images, drawn.test_labels)\n"
         "    print(sha256(b''.join(array.tobytes() for array in arrays)).hexdigest())\n"
     )
-    environment = dict(os.environ, PIPELINE_RUNTIME="native", NPY_DISABLE_CPU_FEATURES=" ".join(features))
-    done = subprocess.run(  # noqa: S603  (our own interpreter, and the program above)
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.split() == [CHECKSUMS["digits"], CHECKSUMS["scenes"]]
+    environment = {"PIPELINE_RUNTIME": "native", "NPY_DISABLE_CPU_FEATURES": " ".join(features)}
+    assert python("-c", program, environment=environment).out.split() == [
+        CHECKSUMS["digits"],
+        CHECKSUMS["scenes"],
+    ]
 
 
 @pytest.mark.parametrize("draw", SMALL.values(), ids=SMALL)
