@@ -116,6 +116,9 @@ class DaskCluster:
     def give_up(self, handles: Sequence[Any]) -> None:
         """Have the scheduler forget the workers that these run on; it gives what they had to others.
 
+        A worker may have been slow and not stopped. Its process ends, and `pipeline worker` starts another
+        one in its place; else a time limit that is too short would leave a search without workers.
+
         Raises:
             PipelineError: the scheduler is lost.
         """
@@ -123,8 +126,15 @@ class DaskCluster:
         # A function of its own, which travels with its code: the scheduler need not have the package.
         async def remove(workers: Sequence[str], dask_scheduler: Any) -> None:  # noqa: ANN401  (Dask's)
             for worker in workers:
+                if worker not in dask_scheduler.workers:
+                    continue
+                # What remove_worker would send ends the nanny too, which starts such processes.
+                close = {"op": "close", "reason": "time-limit", "nanny": False, "executor_wait": False}
+                dask_scheduler.worker_send(worker, close)
                 # Expected: nothing is held against the trials that it had.
-                await dask_scheduler.remove_worker(worker, stimulus_id="time-limit", expected=True)
+                await dask_scheduler.remove_worker(
+                    worker, stimulus_id="time-limit", expected=True, close=False
+                )
 
         with self._watch_for_loss():
             keys = {future.key for future in handles}
