@@ -24,6 +24,7 @@ class RayCluster:
         self._ray: Any = None
         self._call: Any = None
         self._under_way: list[Any] = []
+        self._given_up: list[Any] = []
 
     @property
     def window(self) -> int:
@@ -42,6 +43,9 @@ class RayCluster:
         Raises:
             PipelineError: the cluster is lost, or what a function raised is one.
         """
+        if self._given_up:
+            given_up, self._given_up = self._given_up, []
+            return [Ended(reference, died=True) for reference in given_up]
         ready: list[Any] = []
         try:
             ready, self._under_way = self._ray.wait(
@@ -83,9 +87,14 @@ class RayCluster:
         )
 
     def give_up(self, handles: Sequence[Any]) -> None:
-        """Have Ray end the processes that these run on."""
+        """Have Ray end the processes that these run on, and wait for them no longer.
+
+        A process that is stopped does not hear that it is to end.
+        """
         for reference in handles:
             self._ray.cancel(reference, force=True)
+        self._given_up += handles
+        self._under_way = [each for each in self._under_way if each not in set(handles)]
 
     def everywhere(self, function: Callable[[], Any]) -> None:
         """Nothing: Ray starts processes as it needs them, and each is checked before its first trial."""
