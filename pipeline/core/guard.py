@@ -10,8 +10,10 @@ import contextlib
 import hashlib
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from pipeline.core import ledger
 from pipeline.core.errors import PipelineError
@@ -22,6 +24,8 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 # It only parses the command line, and no stage has it among its dependencies.
 _COMMAND_LINE = _PACKAGE / "__main__.py"
 _STARTED_WITH: dict[Path, str] = {}
+# FAT's clock has the longest ticks.
+_SETTLED_NANOSECONDS: Final = 2 * 10**9
 # Hashes of files as they were read, with the files' size and times of change: see `content_digest`.
 _SEEN: dict[Path, tuple[tuple[int, ...] | None, str]] = {}
 
@@ -39,10 +43,16 @@ def _digests(paths: Sequence[Path]) -> dict[Path, str]:
 
 
 def _signature(path: Path) -> tuple[int, ...] | None:
-    """What changes when a file is written; None where it cannot be told."""
+    """What changes when a file is written; None where it cannot be told.
+
+    Clocks of file systems stand still for milliseconds, or seconds: a file that was written just now could be
+    written again and look the same.
+    """
     try:
         found = path.stat()
     except OSError:
+        return None
+    if time.time_ns() - max(found.st_mtime_ns, found.st_ctime_ns) < _SETTLED_NANOSECONDS:
         return None
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 

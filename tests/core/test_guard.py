@@ -3,8 +3,10 @@
 import importlib
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -255,12 +257,27 @@ def test_a_file_is_read_once_for_its_hash_until_it_is_touched(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[str] = []
-    digest = guard._digest
+    digest, now = guard._digest, time.time_ns() + 60 * 10**9
     monkeypatch.setattr(guard, "_SEEN", {})
+    monkeypatch.setattr("pipeline.core.guard.time.time_ns", lambda: now)
     monkeypatch.setattr(guard, "_digest", lambda path: (read.append(path.name), digest(path))[1])
     first = guard.content_digest(folder)
     assert guard.content_digest(folder) == first
     assert sorted(read) == ["a", "b", "c"]
-    (folder / "a").write_text("A")
+    (folder / "a").write_text("another")
     assert guard.content_digest(folder) != first
     assert sorted(read) == ["a", "a", "b", "c"]
+
+
+def test_a_file_that_is_written_twice_within_a_tick_of_the_clock_is_read_twice(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, now, stat = folder / "a", time.time_ns(), Path.stat
+    frozen = SimpleNamespace(st_mode=0o100644, st_ino=1, st_size=5, st_mtime_ns=now, st_ctime_ns=now)
+    monkeypatch.setattr(Path, "stat", lambda self, **more: frozen if self == path else stat(self, **more))
+    monkeypatch.setattr(guard, "_SEEN", {})
+    found = set()
+    for text in ("first", "other"):
+        path.write_text(text)
+        found.add(guard.content_digest(path))
+    assert len(found) == 2
