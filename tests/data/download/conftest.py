@@ -2,7 +2,6 @@
 
 import os
 import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,17 +9,7 @@ import pytest
 import requests
 
 from pipeline.data.download.mirrors import MIRROR_VARIABLE
-from tests.data.download.world import Server, ToLoopback, World
-
-
-@pytest.fixture(scope="module")
-def shared_server() -> Iterator[Server]:
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+from tests.data.download.world import ToLoopback, World, running_server
 
 
 @pytest.fixture(autouse=True)
@@ -37,19 +26,17 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def world(shared_server: Server, tmp_path: Path) -> Iterator[World]:
-    shared_server.over.clear()
-    shared_server.scripts.clear()
-    shared_server.seen.clear()
+def world(tmp_path: Path) -> Iterator[World]:
     folder = tmp_path / "data"
     folder.mkdir()
-    with requests.Session() as session:
-        session.mount("https://", ToLoopback(shared_server.url))
-        yield World(shared_server, folder, session)
-    shared_server.over.set()
+    with running_server() as server, requests.Session() as session:
+        session.mount("https://", ToLoopback(server.url))
+        yield World(server, folder, session)
 
 
 @pytest.fixture
-def closed_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+def closed_port() -> Iterator[int]:
+    """One at which nobody listens, and which nobody else is given meanwhile."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield int(taken.getsockname()[1])

@@ -31,6 +31,7 @@ from tests.data.download.world import (
     NAME,
     PATIENT,
     SECOND,
+    UNCONNECTED,
     Behaviour,
     Server,
     ToLoopback,
@@ -87,7 +88,7 @@ def test_a_connection_that_hangs_is_given_up(world: World) -> None:
             waiting.setblocking(False)  # noqa: FBT003  (its only parameter)
             waiting.connect_ex(listener.getsockname())
         world.session.mount("https://", ToLoopback(f"http://127.0.0.1:{listener.getsockname()[1]}"))
-        assert_no_network(world.fails(FIRST, SECOND, limits=IMPATIENT))
+        assert_no_network(world.fails(FIRST, SECOND, limits=UNCONNECTED))
     assert "no connection within 0.25 s" in world.told[0]
 
 

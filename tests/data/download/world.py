@@ -9,7 +9,9 @@ import json
 import random
 import re
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -38,8 +40,11 @@ FIRST = "https://first.test/files/"
 SECOND = "https://second.test/files/"
 TAG = '"state-1"'
 
-PATIENT = Limits(connect_timeout_seconds=10, read_timeout_seconds=20)
+# None of its times passes on a machine that is busy. Of the others just the one that a test is about does.
+PATIENT = Limits(connect_timeout_seconds=60, read_timeout_seconds=60)
 IMPATIENT = Limits(connect_timeout_seconds=0.25, read_timeout_seconds=0.25, attempts=3)
+SILENT = Limits(connect_timeout_seconds=60, read_timeout_seconds=0.25, attempts=3)
+UNCONNECTED = Limits(connect_timeout_seconds=0.25, read_timeout_seconds=60, attempts=3)
 
 Behaviour: TypeAlias = Callable[["Request"], None]
 
@@ -120,8 +125,29 @@ class Server(ThreadingHTTPServer):
     def requests(self, host: str) -> list[Seen]:
         return [seen for seen in self.seen if seen.host == host]
 
+    def has_been_asked(self, host: str, times: int) -> bool:
+        """Whether it was asked so often; a request that was given up may still have to be read."""
+        end = time.monotonic() + 60
+        while len(self.requests(host)) < times and time.monotonic() < end:
+            time.sleep(0.01)
+        return len(self.requests(host)) == times
+
     def handle_error(self, *_: object) -> None:
         """A client that leaves is no error of the server."""
+
+
+@contextmanager
+def running_server() -> Iterator[Server]:
+    """A server of one test's own: what the test before gave up may not have been read yet."""
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.over.set()
+            server.shutdown()
+            thread.join()
 
 
 # What a server can do
