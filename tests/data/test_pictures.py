@@ -223,6 +223,19 @@ def test_a_decoder_has_limited_time_and_memory(tmp_path: Path) -> None:
     np.testing.assert_array_equal(DECODER.read(path), expected(GREY))
 
 
+@pytest.mark.parametrize("size", [100, 10_000_000])
+def test_a_decoder_that_was_killed_is_told_and_replaced(tmp_path: Path, size: int) -> None:
+    """What is left of an image in the pipe to it is no second error."""
+    with pictures.decoder() as images:
+        picture = saved(PLAIN, "PNG")
+        images.decode(picture, tmp_path / "a")
+        images._process.kill()
+        images._process.wait()
+        with pytest.raises(FormatError, match=r"a: damaged image: its decoder ended with code -9$"):
+            images.decode(bytes(size), tmp_path / "a")
+        np.testing.assert_array_equal(images.decode(picture, tmp_path / "a"), expected(GREY))
+
+
 def test_a_large_photograph_stays_within_the_limits(tmp_path: Path) -> None:
     Image.new("RGB", (8192, 8000), (10, 20, 30)).save(tmp_path / "a.jpg")
     found = DECODER.read(tmp_path / "a.jpg")
