@@ -12,6 +12,8 @@ import math
 import os
 import signal
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -129,6 +131,29 @@ def own_group() -> dict[str, Any]:
 
         arguments = {"creationflags": CREATE_NEW_PROCESS_GROUP}
     return arguments
+
+
+@contextlib.contextmanager
+def postponed_signals() -> Iterator[None]:
+    """Have SIGINT and SIGTERM that come during the block call their handlers at its end.
+
+    A process that is started and the name by which it will be ended have to come together: an interrupt in
+    between would leave it running.
+    """
+    came: list[int] = []
+    before: dict[signal.Signals, Any] = {}
+    if threading.current_thread() is threading.main_thread():  # no other is interrupted
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # What is ignored stays so, in the processes that are started too.
+            if callable(signal.getsignal(number)):
+                before[number] = signal.signal(number, lambda received, _: came.append(received))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for each in came:
+            signal.raise_signal(each)
 
 
 def interrupt_group(process: "Popen[str]") -> None:

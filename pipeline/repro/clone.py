@@ -187,21 +187,7 @@ def reproduce(
     last: deque[str] = deque(maxlen=_LOG_LINES_SHOWN)
     with (
         log.open("w", encoding="utf-8") as copy,
-        _end_at_exit(
-            # In a group of its own, so that all of it can be ended.
-            subprocess.Popen(  # noqa: S603  (dvc, on a clone of this very repository)
-                command,
-                cwd=clone.root,
-                env=dict(clone.environment),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                encoding="utf-8",
-                errors="replace",
-                **system.own_group(),
-            )
-        ) as process,
+        _ended_at_exit(command, clone) as process,
     ):
         for line in process.stdout or ():
             copy.write(line)
@@ -221,20 +207,41 @@ def reproduce(
 
 
 @contextlib.contextmanager
-def _end_at_exit(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
-    """A process that is over, with all that it started, when the block is."""
+def _ended_at_exit(command: Sequence[str], clone: Clone) -> Iterator[subprocess.Popen[str]]:
+    """A process in a clone that is over, with all that it started, when the block is."""
+    process: subprocess.Popen[str] | None = None
     try:
+        with system.postponed_signals():
+            # In a group of its own, so that all of it can be ended.
+            process = subprocess.Popen(  # noqa: S603  (dvc, on a clone of this very repository)
+                command,
+                cwd=clone.root,
+                env=dict(clone.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                encoding="utf-8",
+                errors="replace",
+                **system.own_group(),
+            )
         yield process
         process.wait()
     finally:
-        if process.poll() is None:
-            system.interrupt_group(process)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_SECONDS_TO_END)
-        system.kill_group(process)
-        process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+        if process is not None:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End a process and all that it started: as Ctrl-C does, else by force."""
+    if process.poll() is None:
+        system.interrupt_group(process)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_SECONDS_TO_END)
+    system.kill_group(process)
+    process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
 
 
 def run_program(command: Sequence[str], root: Path, environment: Mapping[str, str] | None = None) -> bytes:

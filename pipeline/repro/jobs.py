@@ -275,19 +275,20 @@ class _Process:
 
     def start(self, command: Sequence[str], root: Path, environment: Mapping[str, str]) -> None:
         """Start it in `root`."""
-        # A group of its own, so that all that it starts can be ended with it.
-        self._process = subprocess.Popen(  # noqa: S603  (DVC, with stages of the checkout's dvc.yaml)
-            command,
-            cwd=root,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            **system.own_group(),
-        )
-        threading.Thread(target=self._pass_on, args=(self._process.stdout,), daemon=True).start()
+        with system.postponed_signals():
+            # A group of its own, so that all that it starts can be ended with it.
+            self._process = subprocess.Popen(  # noqa: S603  (DVC, with stages of the checkout's dvc.yaml)
+                command,
+                cwd=root,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                **system.own_group(),
+            )
+            threading.Thread(target=self._pass_on, args=(self._process.stdout,), daemon=True).start()
 
     def _pass_on(self, output: IO[str]) -> None:
         try:

@@ -100,6 +100,24 @@ def test_a_lock_is_one_openings_and_ends_with_its_process(tmp_path: Path) -> Non
             os.close(second)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_are_postponed_to_the_end_of_a_block(number: int) -> None:
+    came: list[str] = []
+    before = signal.signal(number, lambda *_: came.append("handled"))
+    try:
+        with system.postponed_signals():
+            signal.raise_signal(number)
+            came.append("end")
+        assert came == ["end", "handled"]
+        signal.raise_signal(number)
+        assert came == ["end", "handled", "handled"]
+        signal.signal(number, signal.SIG_IGN)
+        with system.postponed_signals():
+            assert signal.getsignal(number) == signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
+
+
 def test_a_link_is_not_opened_to_be_locked(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
     with pytest.raises(OSError, match="link"):

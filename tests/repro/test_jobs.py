@@ -8,6 +8,7 @@ import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -157,14 +158,14 @@ def write(text):
         file.write(text + chr(10))
 write("+" + name)
 if does.startswith("meet"):
-    for _ in range(1000):
+    for _ in range(12000):
         if "+" + does[5:] in open(os.path.join(folder, "log")).read().split():
             break
         time.sleep(0.01)
     else:
         sys.exit(3)
 if does == "wait for a failure":
-    for _ in range(1000):
+    for _ in range(12000):
         if os.path.exists(os.path.join(folder, "told")):
             break
         time.sleep(0.01)
@@ -291,7 +292,7 @@ jobs.run(
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    for _ in range(1000):
+    for _ in range(12000):
         if condition():
             return
         time.sleep(0.01)
@@ -316,8 +317,32 @@ def test_an_interrupt_ends_all_processes(tmp_path: Path, number: signal.Signals)
         below = int(path.read_text())
         assert is_running(below)
         process.send_signal(number)
-        assert process.wait(30) != 0
+        assert process.wait(120) != 0
     wait_for(lambda: not is_running(below))
+
+
+def test_an_interrupt_while_a_process_starts_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+    start = subprocess.Popen
+
+    def start_interrupted(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401  (as they are)
+        started.append(start(*arguments, **options))
+        signal.raise_signal(signal.SIGINT)
+        return started[0]
+
+    monkeypatch.setattr(subprocess, "Popen", start_interrupted)
+    sleeping = [sys.executable, "-S", "-c", "import time; time.sleep(600)"]
+    with pytest.raises(KeyboardInterrupt):
+        jobs.run(
+            [job("a")],
+            lambda _: sleeping,
+            count=1,
+            weights={},
+            root=tmp_path,
+            environment=lambda _: os.environ,
+            report=print,
+        )
+    assert started[0].returncode is not None
 
 
 def test_a_terminal_that_has_gone_ends_all_processes(tmp_path: Path) -> None:
