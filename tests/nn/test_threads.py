@@ -31,25 +31,25 @@ def test_both_are_done_together(threads: int) -> None:
 def test_two_threads_are_at_work_at_once() -> None:
     # Each waits for the other: on one thread neither would get on.
     both = threading.Barrier(2)
-    Team(2).together(lambda: both.wait(10), lambda: both.wait(10))
+    Team(2).together(lambda: both.wait(120), lambda: both.wait(120))
 
 
 def test_numpy_warns_of_as_much_in_the_other_thread_as_in_this_one() -> None:
     both, large = threading.Barrier(2), np.full(3, 1000.0)
 
     def overflow() -> None:
-        both.wait(10)
+        both.wait(120)
         np.exp(large)
 
     with np.errstate(over="ignore"):
         Team(2).together(overflow, overflow)
     with np.errstate(over="raise"), pytest.raises(FloatingPointError):
-        Team(2).together(lambda: both.wait(10), overflow)
+        Team(2).together(lambda: both.wait(120), overflow)
 
 
 def test_work_that_the_other_thread_has_no_time_for_is_done_here() -> None:
     team, free, seen = Team(2), threading.Event(), []
-    busy = team.start(lambda: free.wait(10))
+    busy = team.start(lambda: free.wait(120))
     team.start(lambda: seen.append(threading.current_thread())).finish()
     assert seen == [threading.main_thread()]
     free.set()
@@ -78,5 +78,5 @@ def test_the_thread_ends_with_its_team() -> None:
     team = Team(2)
     (thread,) = set(threading.enumerate()) - before
     del team
-    thread.join(10)
+    thread.join(120)
     assert not thread.is_alive()

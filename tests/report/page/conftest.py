@@ -37,7 +37,7 @@ def browser() -> Iterator[Any]:
         pytest.skip(f"none of {', '.join(BROWSERS)} is on the PATH: apt-get install chromium")
     with playwright.sync_playwright() as started:
         # Its sandbox needs rights that a container does not have; the page is ours.
-        chromium = started.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        chromium = started.chromium.launch(executable_path=path, args=["--no-sandbox"], timeout=180_000)
         yield chromium
         chromium.close()
 

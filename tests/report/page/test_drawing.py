@@ -170,5 +170,5 @@ def test_a_digit_can_be_drawn_with_the_keyboard_and_by_touch(opened: Callable[..
     page.keyboard.press("Delete")
     assert answers(page) == {}
     page.locator("#paper").tap()
-    page.wait_for_selector("tr[data-experiment]", timeout=5000)
+    page.wait_for_selector("tr[data-experiment]")
     assert set(answers(page)) == {*ACTIVATIONS, "small"}
