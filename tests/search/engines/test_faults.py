@@ -1,6 +1,7 @@
 """Searches in real processes, here and on clusters on loopback: nothing that dies costs more than time."""
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -45,24 +46,45 @@ search:
 """
 
 
-def port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+# What is added to the package's trials: three of them pass, the others wait while the gate is closed. So what
+# a test does to a search falls into its middle, however slow the test is.
+GATE = """
+
+def _pass_gate(number: int) -> None:
+    gate = Path({gate!r})
+    for place in range(3):
+        try:
+            os.symlink(str(number), gate / str(place))
+        except FileExistsError:
+            if os.readlink(gate / str(place)) != str(number):
+                continue
+        return
+    waiting = gate / "waiting" / str(os.getpid())
+    while (gate / "closed").exists():
+        waiting.touch()
+        time.sleep(0.01)
+    waiting.unlink(missing_ok=True)
+"""
 
 
 @contextmanager
-def process(arguments: Sequence[str], folder: Path, environment: dict[str, str]) -> Iterator[Any]:
-    """A program in a group of its own, all of which is gone afterwards."""
-    with subprocess.Popen(  # noqa: S603  (our own interpreter)
-        arguments,
-        cwd=folder,
-        env=environment,
-        start_new_session=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    ) as started:
+def process(
+    arguments: Sequence[str], folder: Path, environment: dict[str, str], log: Path | None = None
+) -> Iterator[Any]:
+    """A program in a group of its own, all of which is gone afterwards; it writes to a pipe, or to `log`."""
+    with contextlib.ExitStack() as stack:
+        output = subprocess.PIPE if log is None else stack.enter_context(log.open("w"))
+        started = stack.enter_context(
+            subprocess.Popen(  # noqa: S603  (our own interpreter)
+                arguments,
+                cwd=folder,
+                env=environment,
+                start_new_session=True,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        )
         try:
             yield started
         finally:
@@ -70,7 +92,7 @@ def process(arguments: Sequence[str], folder: Path, environment: dict[str, str])
                 os.killpg(started.pid, signal.SIGKILL)
 
 
-def until(condition: Callable[[], Any], what: str, seconds: float = 120) -> Any:  # noqa: ANN401  (what it gives)
+def until(condition: Callable[[], Any], what: str, seconds: float = 240) -> Any:  # noqa: ANN401  (what it gives)
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end, f"{what} did not come"
@@ -79,15 +101,30 @@ def until(condition: Callable[[], Any], what: str, seconds: float = 120) -> Any:
 
 
 class Bed:
-    """A checkout with a search that is composed and split, and how commands run in it."""
+    """A checkout with a search that is composed and split, and how commands run in it.
 
-    def __init__(self, layout: Layout) -> None:
+    Args:
+        layout: the checkout.
+        own: an empty folder, for a package of its own and the gate of its trials.
+    """
+
+    def __init__(self, layout: Layout, own: Path) -> None:
         self.root = layout.root
+        self.package, self.gate = own / "pipeline", own / "gate"
+        shutil.copytree(ROOT / "pipeline", self.package, ignore=shutil.ignore_patterns("__pycache__"))
+        (self.gate / "waiting").mkdir(parents=True)
+        module = self.package / "stages/train/trials.py"
+        before = module.read_text()
+        edited = before.replace(
+            "        self.prepare()\n", "        self.prepare()\n        _pass_gate(trial.number)\n"
+        )
+        assert edited != before
+        module.write_text(edited + GATE.format(gate=str(self.gate)))
         self.results = layout.results("tiny_grid")
         self.environment = {
             **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPATH": str(own),
+            "PYTHONDONTWRITEBYTECODE": "",
             "PIPELINE_WORKERS": "1",
         }
         for stage in ("compose", "split"):
@@ -101,8 +138,28 @@ class Bed:
             capture_output=True,
             text=True,
             check=False,
-            timeout=300,
+            timeout=600,
         )
+
+    def close(self) -> None:
+        """Close the gate: of a search that starts from now on three trials end."""
+        for place in range(3):
+            (self.gate / str(place)).unlink(missing_ok=True)
+        (self.gate / "closed").touch()
+
+    def open(self) -> None:
+        """Let the others go."""
+        (self.gate / "closed").unlink()
+
+    def wait_for_middle(self, search: Any, fits: Callable[[list[int]], bool] = bool) -> None:  # noqa: ANN401  (a process)
+        """Wait until three trials of a search have ended, and the processes that wait at the gate fit."""
+
+        def is_reached() -> bool:
+            waiting = [int(path.name) for path in (self.gate / "waiting").iterdir()]
+            return search.poll() is not None or (self.done() == 3 and fits(waiting))
+
+        until(is_reached, "the middle of the search")
+        assert search.poll() is None, search.stdout.read()
 
     def done(self) -> int:
         """How many trials the log of the search under way has."""
@@ -114,9 +171,9 @@ class Bed:
 
 
 @pytest.fixture
-def bed(parsed: Layout) -> Bed:
+def bed(parsed: Layout, tmp_path: Path) -> Bed:
     (parsed.conf / "experiment" / "tiny_grid.yaml").write_text(SEARCH)
-    return Bed(parsed)
+    return Bed(parsed, tmp_path / "own")
 
 
 @pytest.fixture
@@ -128,29 +185,40 @@ def expected(bed: Bed) -> bytes:
     assert found.count(b"\n") == 25
     assert found.count(b"diverged") == 12
     bed.results.trials.unlink()
+    bed.close()
     return found
 
 
 @contextmanager
 def scheduler(bed: Bed) -> Iterator[tuple[str, Any]]:
-    number = port()
-    address = f"tcp://127.0.0.1:{number}"
-    command = ["distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(number)]
-    with process([sys.executable, "-m", *command, "--no-dashboard"], bed.root, bed.environment) as started:
-        until(lambda: _answers(number), "the scheduler")
-        yield address, started
+    """At a port that it chooses itself: one that was free a moment ago may be somebody else's."""
+    file = bed.gate / "scheduler.json"
+    command = ["distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
+    arguments = [sys.executable, "-m", *command, "--no-dashboard", "--scheduler-file", str(file)]
+    with process(arguments, bed.root, bed.environment, bed.gate / "scheduler.log") as started:
+        yield until(lambda: _address(file), "the scheduler"), started
 
 
-def _answers(number: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", number)) == 0
+def _address(file: Path) -> str:
+    with contextlib.suppress(FileNotFoundError, ValueError):  # not written to the end
+        return str(json.loads(file.read_text())["address"])
+    return ""
 
 
 @contextmanager
-def dask_worker(bed: Bed, address: str) -> Iterator[Any]:
+def dask_worker(bed: Bed, address: str, package: Path | None = None) -> Iterator[Any]:
+    """Once the scheduler knows it."""
+    log = bed.gate / f"worker-{len(list(bed.gate.iterdir()))}.log"
+    environment = {**bed.environment, "PYTHONPATH": str((package or bed.package).parent)}
     command = [sys.executable, "-m", "pipeline", "worker", address, "--processes", "1"]
-    with process(command, bed.root, bed.environment) as started:
+    with process(command, bed.root, environment, log) as started:
+        until(lambda: "Registered to" in log.read_text(), "the worker")
         yield started
+
+
+def has_one_of(group: int) -> Callable[[list[int]], bool]:
+    """Whether one of several processes is in a group."""
+    return lambda processes: not set(living(group)).isdisjoint(processes)
 
 
 @pytest.mark.service
@@ -166,10 +234,10 @@ def test_dask_gives_the_table_of_this_machine_though_a_worker_is_killed(bed: Bed
             {**bed.environment, "DASK_SCHEDULER_ADDRESS": address},
         ) as search,
     ):
-        until(lambda: bed.done() >= 3 or search.poll() is not None, "the first trials")
-        assert search.poll() is None, search.stdout.read()
+        bed.wait_for_middle(search, has_one_of(doomed.pid))
         os.killpg(doomed.pid, signal.SIGKILL)
-        said, _ = search.communicate(timeout=300)
+        bed.open()
+        said, _ = search.communicate(timeout=600)
         assert search.returncode == 0, said
     assert bed.table() == expected
 
@@ -187,12 +255,12 @@ def test_a_dask_worker_that_is_stopped_holds_nothing_up(bed: Bed, expected: byte
             {**bed.environment, "DASK_SCHEDULER_ADDRESS": address, "PIPELINE_TRIAL_TIMEOUT_SECONDS": "10"},
         ) as search,
     ):
-        until(lambda: bed.done() >= 3 or search.poll() is not None, "the first trials")
-        assert search.poll() is None, search.stdout.read()
+        bed.wait_for_middle(search, has_one_of(stopped.pid))
         os.killpg(stopped.pid, signal.SIGSTOP)
-        said, _ = search.communicate(timeout=300)
+        bed.open()
+        said, _ = search.communicate(timeout=600)
         assert search.returncode == 0, said
-        assert "have not ended after 10 s" in said
+        assert re.search(r"have not ended after \d+ s", said)
     assert bed.table() == expected
 
 
@@ -208,31 +276,28 @@ def test_a_lost_dask_scheduler_is_told_and_the_search_goes_on_later(bed: Bed, ex
             {**bed.environment, "PIPELINE_ENGINE": "dask", "DASK_SCHEDULER_ADDRESS": address},
         ) as search,
     ):
-        until(lambda: bed.done() >= 3 or search.poll() is not None, "the first trials")
+        bed.wait_for_middle(search)
         leader.kill()
-        said, _ = search.communicate(timeout=120)
+        said, _ = search.communicate(timeout=600)
     assert search.returncode == 1, said
     lines = [line for line in said.splitlines() if line.startswith("pipeline: ")]
     assert lines == [said.splitlines()[-1]]
     assert lines[0].startswith(f"pipeline: the Dask scheduler at {address} is lost (")
-    done = bed.done()
-    assert 3 <= done < 24
+    bed.open()
     ended = bed.pipeline("train", "tiny_grid")
-    assert f"going on with a search that was interrupted: {done} trials are done" in ended.stderr
+    assert "going on with a search that was interrupted: 3 trials are done" in ended.stderr
     assert bed.table() == expected
 
 
 @pytest.mark.service
 def test_a_dask_worker_with_other_code_is_told_in_one_line(bed: Bed, tmp_path: Path) -> None:
     pytest.importorskip("distributed", reason="distributed is not installed")
-    shutil.copytree(ROOT / "pipeline", tmp_path / "other" / "pipeline")
-    with (tmp_path / "other/pipeline/report/metrics.py").open("a") as file:
+    other = tmp_path / "other" / "pipeline"
+    shutil.copytree(bed.package, other)
+    with (other / "report/metrics.py").open("a") as file:
         file.write("# of another day\n")
-    with scheduler(bed) as (address, _):
-        bed_of_worker = {**bed.environment, "PYTHONPATH": str(tmp_path / "other")}
-        command = [sys.executable, "-m", "pipeline", "worker", address, "--processes", "1"]
-        with process(command, bed.root, bed_of_worker):
-            ended = bed.pipeline("train", "tiny_grid", "--engine=dask", DASK_SCHEDULER_ADDRESS=address)
+    with scheduler(bed) as (address, _), dask_worker(bed, address, other):
+        ended = bed.pipeline("train", "tiny_grid", "--engine=dask", DASK_SCHEDULER_ADDRESS=address)
     assert ended.returncode == 1
     assert ended.stderr.count("\n") == 1, ended.stderr
     assert re.fullmatch(
@@ -243,14 +308,16 @@ def test_a_dask_worker_with_other_code_is_told_in_one_line(bed: Bed, tmp_path: P
 @pytest.mark.service
 def test_no_dask_scheduler_is_told_in_one_line(bed: Bed) -> None:
     pytest.importorskip("distributed", reason="distributed is not installed")
-    address = f"tcp://127.0.0.1:{port()}"
-    ended = bed.pipeline(
-        "train",
-        "tiny_grid",
-        PIPELINE_ENGINE="dask",
-        DASK_SCHEDULER_ADDRESS=address,
-        DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT="1s",
-    )
+    with socket.socket() as taken:  # nobody listens there, and nobody else is given it meanwhile
+        taken.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        ended = bed.pipeline(
+            "train",
+            "tiny_grid",
+            PIPELINE_ENGINE="dask",
+            DASK_SCHEDULER_ADDRESS=address,
+            DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT="1s",
+        )
     assert ended.returncode == 1
     assert ended.stderr.count("\n") == 1, ended.stderr
     assert ended.stderr.startswith(f"pipeline: no Dask scheduler answers at {address} (")
@@ -269,10 +336,10 @@ def test_ray_gives_the_table_of_this_machine_though_a_node_dies(bed: Bed, expect
             bed.root,
             {**bed.environment, "RAY_ADDRESS": cluster.address},
         ) as search:
-            until(lambda: bed.done() >= 3 or search.poll() is not None, "the first trials")
-            assert search.poll() is None, search.stdout.read()
+            bed.wait_for_middle(search, lambda processes: len(processes) == 2)  # one of each node
             cluster.remove_node(second, allow_graceful=False)
-            said, _ = search.communicate(timeout=300)
+            bed.open()
+            said, _ = search.communicate(timeout=600)
             assert search.returncode == 0, said
     finally:
         cluster.shutdown()
@@ -293,17 +360,15 @@ def living(group: int) -> list[int]:
 
 @pytest.mark.slow
 def test_a_worker_that_takes_a_dead_ones_place_has_the_code_of_the_search_or_it_ends(
-    bed: Bed, tmp_path: Path
+    bed: Bed,
 ) -> None:
     """The edit is taken back before the end, so that the guard alone would see nothing."""
-    own = tmp_path / "own"
-    shutil.copytree(ROOT / "pipeline", own / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
-    module = own / "pipeline/stages/train/trials.py"
+    module = bed.package / "stages/train/trials.py"
     before = module.read_text()
-    environment = {**bed.environment, "PYTHONPATH": str(own), "PIPELINE_WORKERS": "2"}
+    environment = {**bed.environment, "PIPELINE_WORKERS": "2"}
+    bed.close()
     with process([sys.executable, "-m", "pipeline", "train", "tiny_grid"], bed.root, environment) as search:
-        until(lambda: bed.done() >= 2 or search.poll() is not None, "the first trials")
-        assert search.poll() is None
+        bed.wait_for_middle(search)
         edited = before.replace('return final["valid"].accuracy', "return 1.0")
         assert edited != before
         module.write_text(edited)
@@ -311,7 +376,7 @@ def test_a_worker_that_takes_a_dead_ones_place_has_the_code_of_the_search_or_it_
         for worker in workers:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(worker, signal.SIGKILL)
-        search.wait(timeout=60)
+        search.wait(timeout=300)
         module.write_text(before)
         said = search.stdout.read()
     assert search.returncode == 1, said
@@ -335,18 +400,17 @@ def test_a_search_that_is_ended_leaves_no_process_and_goes_on_where_it_was(
 ) -> None:
     command = [sys.executable, "-m", "pipeline", "train", "tiny_grid"]
     with process(command, bed.root, {**bed.environment, "PIPELINE_WORKERS": "2"}) as search:
-        until(lambda: bed.done() >= 3 or search.poll() is not None, "the first trials")
+        bed.wait_for_middle(search)
         assert len(living(search.pid)) >= 3
         # Ctrl-C reaches all processes of a terminal, the others just the one that was started.
         (os.killpg if number == signal.SIGINT else os.kill)(search.pid, number)
-        search.wait(timeout=30)
-        until(lambda: not living(search.pid), "the end of the workers", seconds=30)
+        search.wait(timeout=300)
+        until(lambda: not living(search.pid), "the end of the workers")
         said = search.stdout.read()
     assert search.returncode == code, said
     assert said.splitlines()[-1].startswith(last), said
     assert "Traceback" not in said
-    done = bed.done()
-    assert 3 <= done < 24
+    bed.open()
     ended = bed.pipeline("train", "tiny_grid")
-    assert f"going on with a search that was interrupted: {done} trials are done" in ended.stderr
+    assert "going on with a search that was interrupted: 3 trials are done" in ended.stderr
     assert bed.table() == expected
