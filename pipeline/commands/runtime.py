@@ -7,7 +7,7 @@ import sys
 from contextlib import ExitStack
 from typing import Final
 
-from pipeline.core import runtime
+from pipeline.core import runtime, system
 from pipeline.core.errors import PipelineError
 from pipeline.core.paths import Layout
 
@@ -125,12 +125,13 @@ def _start(tier: str) -> "subprocess.Popen[str]":
 
 def _ask(process: "subprocess.Popen[str]", network: str) -> float | None:
     """Steps per second; None if the process has ended."""
-    if process.stdin is None or process.stdout is None or process.poll() is not None:
+    if process.stdin is None or process.stdout is None or process.stdin.closed:
         return None
     try:
         process.stdin.write(f"{network}\n")
         process.stdin.flush()
     except BrokenPipeError:
+        system.close_input(process)
         return None
     answer = process.stdout.readline()
     return float(answer) if answer else None

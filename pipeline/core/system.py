@@ -156,6 +156,16 @@ def postponed_signals() -> Iterator[None]:
             signal.raise_signal(each)
 
 
+def close_input(process: "Popen[Any]") -> None:
+    """Close the pipe to a process, which may have ended: what it has not taken is dropped.
+
+    Left open, the pipe would be closed with an error of its own by whoever waits for the process.
+    """
+    if process.stdin is not None:
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+
+
 def interrupt_group(process: "Popen[str]") -> None:
     """Send a process started with `own_group`, and all that it started, what Ctrl-C sends."""
     with contextlib.suppress(ProcessLookupError):

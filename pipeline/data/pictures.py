@@ -11,7 +11,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final, TypeAlias
 
@@ -126,9 +126,7 @@ class Decoder:
             return 0
         with process:
             process.kill()
-            # What it did not take of an image is still to be sent, and cannot be.
-            with suppress(BrokenPipeError):
-                process.stdin.close()  # type: ignore[union-attr]  # a pipe
+            system.close_input(process)
         return process.returncode
 
     def close(self) -> None:

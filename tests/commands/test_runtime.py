@@ -36,3 +36,16 @@ def test_a_tier_whose_process_ends_is_left_out_and_told(cli: Run, monkeypatch: p
     ended = cli("runtime")
     assert ended.code == 0
     assert "avx512: does not run here; PIPELINE_RUNTIME=avx512 pipeline results says why" in ended.out
+
+
+def test_a_process_that_ends_while_it_is_asked_is_no_error() -> None:
+    program = "import os, time; os.close(0); print('closed', flush=True); time.sleep(600)"
+    with subprocess.Popen(  # noqa: S603  (our own interpreter)
+        [sys.executable, "-S", "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "closed\n"
+            assert [runtime._ask(process, "784-100-10") for _ in range(2)] == [None, None]
+        finally:
+            process.kill()
