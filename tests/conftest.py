@@ -30,6 +30,11 @@ from pipeline.stages.shared.context import Context, ExperimentContext
 # A shell that starts the tests in the background has them ignore Ctrl-C, and with them all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# What whoever runs the tests has set up for git and DVC is not tried.
+NOWHERE = str(Path(__file__).with_name("nowhere"))
+os.environ |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+os.environ |= {"DVC_GLOBAL_CONFIG_DIR": NOWHERE, "DVC_SYSTEM_CONFIG_DIR": NOWHERE}
+
 # The same examples in every run, and no clock: these machines are shared.
 settings.register_profile("pipeline", derandomize=True, deadline=None)
 settings.load_profile("pipeline")
