@@ -714,7 +714,7 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_hashes(
         )
         time.sleep(chance.uniform(1, 8))
         send(run.pid, number)
-        run.wait(timeout=120)
+        run.wait(timeout=600)
     clone.dvc("repro", *targets)
     assert (clone.root / "dvc.lock").read_bytes() == (checkout.root / "dvc.lock").read_bytes()
     assert clone.git("status", "--porcelain") == ""
