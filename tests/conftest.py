@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 import pipeline  # noqa: F401  (see above: before NumPy)
 from pipeline.__main__ import main
@@ -36,7 +36,9 @@ os.environ |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
 os.environ |= {"DVC_GLOBAL_CONFIG_DIR": NOWHERE, "DVC_SYSTEM_CONFIG_DIR": NOWHERE}
 
 # The same examples in every run, and no clock: these machines are shared.
-settings.register_profile("pipeline", derandomize=True, deadline=None)
+settings.register_profile(
+    "pipeline", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("pipeline")
 
 ROOT = Path(__file__).resolve().parent.parent
