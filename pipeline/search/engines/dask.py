@@ -15,6 +15,7 @@ from pipeline.core.errors import PipelineError, UsageError
 from pipeline.search.engines import POLL_SECONDS, Ended
 
 _TIMEOUT_SECONDS: Final = 20
+_PATIENCE_SECONDS: Final = 120  # without any worker; a new one in the place of one that died takes a few
 
 
 class DaskCluster:
@@ -37,6 +38,7 @@ class DaskCluster:
         self._ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._threads = 0
         self._counted_at = -float("inf")
+        self._seen_workers_at = time.monotonic()
 
     @property
     def window(self) -> int:
@@ -95,7 +97,23 @@ class DaskCluster:
         except queue.Empty:
             if self._client.status != "running":
                 raise self._loss_error(self._client.status) from None
+            self._check_workers()
             return []
+
+    def _check_workers(self) -> None:
+        """Wait a while for others where all workers have ended, but not for ever."""
+        now = time.monotonic()
+        with self._watch_for_loss():
+            if self._client.nthreads():
+                self._seen_workers_at = now
+        if now - self._seen_workers_at > _PATIENCE_SECONDS:
+            raise self._no_workers_error()
+
+    def _no_workers_error(self) -> PipelineError:
+        return PipelineError(
+            f"the Dask scheduler at {self._address} has no workers: start some with"
+            f" `pipeline worker {self._address}`, and the same command again"
+        )
 
     def _loss_error(self, found: str) -> PipelineError:
         return PipelineError(
@@ -152,10 +170,7 @@ class DaskCluster:
         try:
             self._client.wait_for_workers(1, timeout=_TIMEOUT_SECONDS)
         except TimeoutError:
-            raise PipelineError(
-                f"the Dask scheduler at {self._address} has no workers: start some with"
-                f" `pipeline worker {self._address}`"
-            ) from None
+            raise self._no_workers_error() from None
         with self._watch_for_loss():
             calls = [
                 self._client.submit(function, workers=[worker], pure=False)

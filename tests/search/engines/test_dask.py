@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,7 +27,9 @@ def engine() -> Iterator[DaskCluster]:
     """On two workers that are processes of this machine; stopped ones are let go at the end."""
     distributed = pytest.importorskip("distributed", reason="distributed is not installed")
     with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0"
+        ) as cluster,
         DaskCluster(cluster.scheduler_address) as opened,
     ):
         processes = opened._client.run(os.getpid)
@@ -159,6 +162,22 @@ def test_a_scheduler_lost_while_an_end_is_asked_for_is_told_as_such(error: Excep
 def test_a_scheduler_lost_before_is_told_as_such() -> None:
     with pytest.raises(PipelineError, match=r"is lost \(cancelled\)"):
         wait(Future("cancelled"))
+
+
+@pytest.mark.parametrize("workers", [{}, {"tcp://127.0.0.1:4242": 1}])
+def test_a_search_without_workers_ends_in_a_line(
+    workers: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("distributed", reason="distributed is not installed")
+    monkeypatch.setattr(dask, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(dask, "_PATIENCE_SECONDS", 0.05)
+    engine = DaskCluster(ADDRESS)
+    engine._client = SimpleNamespace(status="running", nthreads=lambda: workers)
+    if workers:
+        assert [engine.wait() for _ in range(20)] == [[]] * 20
+        return
+    with pytest.raises(PipelineError, match=rf"^the Dask scheduler at {ADDRESS} has no workers: start some"):
+        until(engine.wait)
 
 
 def test_a_worker_killed_time_and_again_is_a_death() -> None:
