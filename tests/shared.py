@@ -4,6 +4,7 @@ import ast
 import contextlib
 import os
 import resource
+import signal
 import subprocess
 import tracemalloc
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from PIL import Image
 
 _ME = ("-c", "user.name=a", "-c", "user.email=a@b.invalid", "-c", "commit.gpgsign=false")
@@ -62,6 +64,20 @@ def imports_of(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return {name for name in found if name.startswith("pipeline.")}
+
+
+def interrupt_what_starts(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[Any]]:
+    """Have an interrupt come as soon as a program has started; returns those that have."""
+    started: list[subprocess.Popen[Any]] = []
+    start = subprocess.Popen
+
+    def start_interrupted(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401  (as they are)
+        started.append(start(*arguments, **options))
+        signal.raise_signal(signal.SIGINT)
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", start_interrupted)
+    return started
 
 
 def said(ended: Any) -> str:  # noqa: ANN401  (as the fixtures `cli` and `python` give it)

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -28,7 +27,7 @@ from pipeline.core.paths import Layout
 from pipeline.nn.preprocessing import PREPROCESSORS, learn
 from pipeline.repro import clone as rerun
 from pipeline.repro import committed
-from tests.shared import git
+from tests.shared import git, interrupt_what_starts
 
 Run = Callable[..., Any]
 
@@ -511,17 +510,9 @@ def test_a_run_that_is_interrupted_while_it_starts_ends(
     clone: Any,  # noqa: ANN401  (a function)
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    started = []
-    start = subprocess.Popen
-
-    def start_interrupted(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401  (as they are)
-        started.append(start(*arguments, **options))
-        signal.raise_signal(signal.SIGINT)
-        return started[0]
-
     monkeypatch.setattr(rerun, "dvc", lambda *_: [sys.executable, "-c", "import time; time.sleep(600)"])
     with clone() as made:
-        monkeypatch.setattr(subprocess, "Popen", start_interrupted)
+        started = interrupt_what_starts(monkeypatch)
         with pytest.raises(KeyboardInterrupt):
             rerun.reproduce(made, [], [], print)
     assert started[0].returncode is not None

@@ -8,7 +8,6 @@ import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 from pipeline.core.errors import PipelineError
 from pipeline.repro import jobs
 from pipeline.repro.jobs import Job
+from tests.shared import interrupt_what_starts
 
 EXPERIMENTS = {
     "fetch@a": [],
@@ -322,15 +322,7 @@ def test_an_interrupt_ends_all_processes(tmp_path: Path, number: signal.Signals)
 
 
 def test_an_interrupt_while_a_process_starts_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    started = []
-    start = subprocess.Popen
-
-    def start_interrupted(*arguments: Any, **options: Any) -> Any:  # noqa: ANN401  (as they are)
-        started.append(start(*arguments, **options))
-        signal.raise_signal(signal.SIGINT)
-        return started[0]
-
-    monkeypatch.setattr(subprocess, "Popen", start_interrupted)
+    started = interrupt_what_starts(monkeypatch)
     sleeping = [sys.executable, "-S", "-c", "import time; time.sleep(600)"]
     with pytest.raises(KeyboardInterrupt):
         jobs.run(
