@@ -14,10 +14,10 @@ from dvc_render.html import HTML
 from PIL import Image
 
 from pipeline.config.compose import read_params
+from tests.shared import git
 
 ROOT = Path(__file__).resolve().parent.parent
 
-GIT_SETTINGS = ("-c", "user.name=a", "-c", "user.email=a@b.invalid", "-c", "commit.gpgsign=false")
 SHOWN = {
     "metrics.json": '{"train": 0.5, "valid": 0.5, "test": 0.9, "loss": 0.1}',
     "history.csv": "epoch,step,train_accuracy,valid_accuracy\n0,0,0.5,0.5\n1,9,0.6,0.5\n",
@@ -78,16 +78,16 @@ def test_dvc_shows_and_compares_without_a_warning(inside: str, tmp_path: Path) -
 
     def run(*command: str) -> str:
         environment = {**os.environ, "COLUMNS": "80"}
-        done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)  # noqa: S603, PLW1510  (DVC and git)
+        done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)  # noqa: S603, PLW1510  (DVC)
         assert (done.returncode, done.stderr) == (0, "")
         return done.stdout
 
     def commit() -> None:
-        run("git", "add", "--all")
-        run("git", *GIT_SETTINGS, "commit", "--quiet", "--message", "all")
+        git(root, "add", "--all")
+        git(root, "commit", "--quiet", "--message", "all")
 
     dvc = (sys.executable, "-m", "dvc")
-    run("git", "init", "--quiet", "--initial-branch", "main")
+    git(root, "init", "--quiet", "--initial-branch", "main")
     commit()
     shown = run(*dvc, "metrics", "show").splitlines()
     experiments = read_params(project / "params.yaml").experiments
