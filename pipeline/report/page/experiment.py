@@ -20,7 +20,7 @@ from pipeline.search import table
 
 _GREY_IMAGES_OF_A_CELL: Final = 6
 _COLOUR_IMAGES_OF_A_CELL: Final = 3
-_COLOURS: Final = 64  # of a sheet of colour images: a byte for each pixel instead of three
+_COLOURS: Final = 64  # of a colour image: a byte for each pixel instead of three
 _SHEET_COLUMNS: Final = 24
 _GREY_IMAGES: Final = 600  # of all cells together, where there are many classes
 _COLOUR_IMAGES: Final = 300
@@ -178,14 +178,14 @@ def describe_experiment(
         image_shape=list(trained.dataset.image_shape),
         sizes=[trained.dataset.features, *trained.sizes[1:]],
         activation=trained.model.activation,
-        history={name: _brief(column) for name, column in history.items()},
+        history={name: rounded(column) for name, column in history.items()},
         confusion=confusion.tolist(),
         precision=_known(scores.precision),
         recall=_known(scores.recall),
         calibration=Calibration(
             bins.counts.tolist(),
-            _brief(bins.confidence),
-            _brief(bins.accuracy),
+            rounded(bins.confidence),
+            rounded(bins.accuracy),
             _known(np.array([metrics.calibration_error(bins)]))[0],
         ),
         examples=_choose_examples(tested, predicted, images),
@@ -257,7 +257,7 @@ def _choose_examples(tested: Mapping[str, Array], predicted: Integers, images: P
     by_place = np.argsort(place, kind="stable")[:most]
     chosen = order[np.sort(by_place[place[by_place] < limit])]
     return Examples(
-        sheet=_base64(_sheet(images[tested["images"][chosen]])),
+        sheet=encode_picture(_sheet(images[tested["images"][chosen]])),
         columns=_SHEET_COLUMNS,
         images=tested["images"][chosen].tolist(),
         actual=labels[chosen].tolist(),
@@ -267,21 +267,28 @@ def _choose_examples(tested: Mapping[str, Array], predicted: Integers, images: P
     )
 
 
-def _sheet(images: Pixels) -> bytes:
-    """A PNG of images (n, height, width, channels) in rows."""
+def _sheet(images: Pixels) -> Pixels:
+    """Images (n, height, width, channels) in rows, as one of them."""
     count, height, width, channels = images.shape
     rows = -(-count // _SHEET_COLUMNS)
     padded = np.zeros((rows * _SHEET_COLUMNS, height, width, channels), np.uint8)
     padded[:count] = images
     tiles = padded.reshape(rows, _SHEET_COLUMNS, height, width, channels).swapaxes(1, 2)
-    whole = np.ascontiguousarray(tiles).reshape(rows * height, _SHEET_COLUMNS * width, channels)
-    picture = Image.fromarray(whole[..., 0] if channels == 1 else whole)
-    if channels > 1:
-        picture = picture.quantize(_COLOURS)
+    return np.ascontiguousarray(tiles).reshape(rows * height, _SHEET_COLUMNS * width, channels)
+
+
+def encode_picture(image: Pixels) -> str:
+    """Base64 of an image as a PNG.
+
+    Args:
+        image: uint8 (height, width, channels), of one channel or three.
+    """
+    is_grey = image.shape[2] == 1
+    picture = Image.fromarray(np.ascontiguousarray(image[..., 0] if is_grey else image))
     stream = io.BytesIO()
     # zlib builds search for matches in ways of their own; run lengths leave no choice.
-    picture.save(stream, format="PNG", compress_type=zlib.Z_RLE)
-    return stream.getvalue()
+    (picture if is_grey else picture.quantize(_COLOURS)).save(stream, "PNG", compress_type=zlib.Z_RLE)
+    return _base64(stream.getvalue())
 
 
 def _describe_search(tried: Sequence[table.Tried]) -> Search:
@@ -289,7 +296,7 @@ def _describe_search(tried: Sequence[table.Tried]) -> Search:
     return Search(
         axes=axes,
         values=[[each.trial.values[axis] for axis in axes] for each in tried],
-        valid_accuracy=_brief(np.array([each.outcome.valid_accuracy for each in tried])),
+        valid_accuracy=rounded(np.array([each.outcome.valid_accuracy for each in tried])),
         best=table.best([each.outcome for each in tried]).number,
     )
 
@@ -298,7 +305,8 @@ def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
 
 
-def _brief(values: Floats) -> list[float | None]:
+def rounded(values: Floats) -> list[float | None]:
+    """Numbers (n,) with six significant digits; None where they are not finite."""
     return [float(f"{value:.6g}") if np.isfinite(value) else None for value in values.tolist()]
 
 

@@ -1,21 +1,17 @@
 """What the page shows of two versions of an experiment: images gained and lost, and the first's curves."""
 
-import base64
-import io
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from PIL import Image
 
 from pipeline.nn.arrays import Floats, Pixels
+from pipeline.report.page.experiment import encode_picture, rounded
 from pipeline.report.versions import Outputs
 
 MOST: Final = 24
 """How many images of an experiment are shown as gained, and how many as lost."""
-_COLOURS: Final = 64  # of a colour image: a byte for each pixel instead of three
 
 
 @dataclass(frozen=True)
@@ -73,20 +69,6 @@ def describe_moved(
     ]
 
 
-def encode_picture(image: Pixels) -> str:
-    """Base64 of an image as a PNG.
-
-    Args:
-        image: uint8 (height, width, channels), of one channel or three.
-    """
-    is_grey = image.shape[2] == 1
-    picture = Image.fromarray(np.ascontiguousarray(image[..., 0] if is_grey else image))
-    stream = io.BytesIO()
-    # As in `experiment`: zlib builds search for matches in ways of their own; run lengths leave no choice.
-    (picture if is_grey else picture.quantize(_COLOURS)).save(stream, "PNG", compress_type=zlib.Z_RLE)
-    return base64.b64encode(stream.getvalue()).decode("ascii")
-
-
 def describe_history(
     first: Mapping[str, Floats], second: Mapping[str, Floats]
 ) -> dict[str, list[float | None]] | None:
@@ -98,10 +80,7 @@ def describe_history(
     """
     if all(np.array_equal(first[name], second[name], equal_nan=True) for name in first):
         return None
-    return {
-        name: [float(f"{value:.6g}") if np.isfinite(value) else None for value in column.tolist()]
-        for name, column in first.items()
-    }
+    return {name: rounded(column) for name, column in first.items()}
 
 
 def _answer(probabilities: Floats) -> tuple[int, float]:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.report.page.moved import MOST, describe_history, describe_moved, encode_picture
+from pipeline.report.page.experiment import encode_picture
+from pipeline.report.page.moved import MOST, describe_history, describe_moved
 from pipeline.report.versions import Outputs
 
 COUNT = 60
