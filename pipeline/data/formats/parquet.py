@@ -3,7 +3,8 @@
 Needs the extra ``parquet``. Pictures are fitted to the data set's size as those in folders are.
 """
 
-from collections.abc import Generator
+import contextlib
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,7 @@ def read_part(request: Request) -> Generator[Batch, None, None]:
         PipelineError: a file is missing or cannot be read.
     """
     try:
-        import pyarrow as pa
-        from pyarrow import parquet
+        import pyarrow as pa  # noqa: F401  (whether it is there)
     except ImportError:
         raise ConfigError(
             "format=parquet: needs the extra parquet: pip install 'pipeline[parquet]' (pyarrow)"
@@ -41,33 +41,48 @@ def read_part(request: Request) -> Generator[Batch, None, None]:
     names = [request.reading.columns.get(name, name) for name in ("image", "label")]
     with pictures.decoder() as decoder:
         for path, _ in request.places(request.part):
-            with reading(path) as file:
-                head = file.read(HEAD_BYTES)
-            if not head.startswith(_MAGIC):
-                raise FormatError(f"{path}: expected Parquet, found {describe(head)}")
             first = 0
-            try:
-                with parquet.ParquetFile(path) as table:
-                    known = table.schema_arrow.names
-                    missing = [name for name in names if name not in known]
-                    if missing:
-                        raise FormatError(
-                            f"{path}: expected the columns {', '.join(names)}, found"
-                            f" {shorten(', '.join(known))} (reading.columns names them)"
-                        )
-                    for rows in table.iter_batches(_ROWS, columns=names):
-                        images, labels = rows.column(names[0]), rows.column(names[1]).to_pylist()
-                        levels = np.empty((len(images), *request.shape), np.uint8)
-                        for row, image in enumerate(images):
-                            place = path / f"row {first + row:,}"
-                            decoded = decoder.decode(_bytes(image.as_py(), place), place)
-                            background = 255.0 * request.reading.invert
-                            levels[row] = fitted(decoded, request.shape, background=background)
-                        yield Batch(levels, _labels(labels, path, first), path, path, first)
-                        first += len(images)
-            # What its reader raises of damage, and of system calls.
-            except (pa.ArrowException, OSError) as error:
-                raise FormatError(f"{path}: damaged Parquet: {shorten(str(error).strip())}") from None
+            with opened(path) as table:
+                known = table.schema_arrow.names
+                missing = [name for name in names if name not in known]
+                if missing:
+                    raise FormatError(
+                        f"{path}: expected the columns {', '.join(names)}, found"
+                        f" {shorten(', '.join(known))} (reading.columns names them)"
+                    )
+                for rows in table.iter_batches(_ROWS, columns=names):
+                    images, labels = rows.column(names[0]), rows.column(names[1]).to_pylist()
+                    levels = np.empty((len(images), *request.shape), np.uint8)
+                    for row, image in enumerate(images):
+                        place = path / f"row {first + row:,}"
+                        decoded = decoder.decode(_bytes(image.as_py(), place), place)
+                        background = 255.0 * request.reading.invert
+                        levels[row] = fitted(decoded, request.shape, background=background)
+                    yield Batch(levels, _labels(labels, path, first), path, path, first)
+                    first += len(images)
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """A file's reader, which is pyarrow's; damage that is met in the block is told as FormatError.
+
+    Raises:
+        FormatError: the file is no Parquet, or damaged.
+        PipelineError: it is missing or cannot be read.
+    """
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetFile
+
+    with reading(path) as file:
+        head = file.read(HEAD_BYTES)
+    if not head.startswith(_MAGIC):
+        raise FormatError(f"{path}: expected Parquet, found {describe(head)}")
+    try:
+        with ParquetFile(path) as table:
+            yield table
+    # What its reader raises of damage, and of system calls.
+    except (pa.ArrowException, OSError) as error:
+        raise FormatError(f"{path}: damaged Parquet: {shorten(str(error).strip())}") from None
 
 
 def _bytes(image: object, place: Path) -> bytes:

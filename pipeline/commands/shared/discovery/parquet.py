@@ -1,6 +1,5 @@
 """Parquet as the Hugging Face hub has it: which files make which part, which columns, and the classes."""
 
-import contextlib
 import io
 import json
 import re
@@ -13,15 +12,13 @@ from pipeline.commands.shared.discovery.found import LABEL_NAMES, TEST, TRAIN, V
 from pipeline.commands.shared.discovery.labels import describe_labels, list_classes
 from pipeline.commands.shared.discovery.pictures import MOST_OPENED, common_shape
 from pipeline.config.schema import Reading
-from pipeline.core.descriptions import HEAD_BYTES, describe, shorten
+from pipeline.core.descriptions import shorten
 from pipeline.core.errors import FormatError
-from pipeline.core.files.atomic import reading
 from pipeline.core.files.images import PARTS, Part
 from pipeline.data.formats import parquet
 from pipeline.data.formats.examples import Request
 
 _SHARD: Final = re.compile(r"-(\d{1,9})-of-(\d{1,9})\b")
-_MAGIC: Final = b"PAR1"
 _ROWS: Final = 8  # pictures may be large
 _MORE_ROWS: Final = 10_000  # of labels alone
 
@@ -39,7 +36,7 @@ def describe_parquet(place: Path, paths: Sequence[Path], shape: tuple[int, int, 
     notes: list[str] = []
     files = _parts(place, paths, notes)
     first = files["train"][0]
-    with _opened(first) as table:
+    with parquet.opened(first) as table:
         columns, names = _columns(first, table, notes)
     labels = {part: _labels(files[part], columns["label"]) for part in PARTS if part in files}
     notes += [f"{part} set in {len(some)} files" for part, some in files.items() if len(some) > 1]
@@ -110,24 +107,6 @@ def _check_shards(place: Path, part: Part, paths: Sequence[Path]) -> None:
         )
 
 
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """A file's reader, which is pyarrow's; damage in the block is told as FormatError."""
-    import pyarrow as pa
-    from pyarrow.parquet import ParquetFile
-
-    with reading(path) as file:
-        head = file.read(HEAD_BYTES)
-    if not head.startswith(_MAGIC):
-        raise FormatError(f"{path}: expected Parquet, found {describe(head)}")
-    try:
-        with ParquetFile(path) as table:
-            yield table
-    # What its reader raises of damage, and of system calls.
-    except (pa.ArrowException, OSError) as error:
-        raise FormatError(f"{path}: damaged Parquet: {shorten(str(error).strip())}") from None
-
-
 def _columns(path: Path, table: Any, notes: list[str]) -> tuple[dict[str, str], list[str]]:  # noqa: ANN401  (pyarrow's)
     """What the columns of pictures and of labels are called, and the classes where the file names them."""
     import pyarrow as pa
@@ -188,7 +167,7 @@ def _features(metadata: dict[bytes, bytes]) -> dict[str, Any]:
 def _labels(paths: Sequence[Path], column: str) -> Counter[str]:
     found: Counter[str] = Counter()
     for path in paths:
-        with _opened(path) as table:
+        with parquet.opened(path) as table:
             if column not in table.schema_arrow.names:
                 raise FormatError(
                     f"{path}: expected the column {column} as in the other files, found"
@@ -202,7 +181,7 @@ def _labels(paths: Sequence[Path], column: str) -> Counter[str]:
 def _pictures(paths: Sequence[Path], column: str) -> Iterator[tuple[str, BinaryIO]]:
     """Some of the pictures of each file, by their rows."""
     for path in paths:
-        with _opened(path) as table:
+        with parquet.opened(path) as table:
             row = 0
             for rows in table.iter_batches(_ROWS, columns=[column]):
                 for image in rows.column(0).to_pylist():
