@@ -32,6 +32,8 @@ FAILED := { echo "$(VENV)/ could not be set up, see above. Is a package index re
  Run the same command again." >&2; exit 1; }
 
 $(READY): requirements-build.lock requirements.lock pyproject.toml
+# Its programs come first on the PATH: what a killed set-up left there would be asked to make itself anew.
+	@$(VENV)/bin/python -c 'import sys; sys.exit(sys.prefix == sys.base_prefix)' 2>/dev/null || rm -rf $(VENV)
 	@$(PYTHON) -c '' || { echo "$(PYTHON) does not run; name another: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "$(PYTHON) is older than Python 3.11; name another: make PYTHON=python3.12" >&2; exit 1; }

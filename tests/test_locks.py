@@ -150,3 +150,21 @@ def test_uv_makes_the_environment_that_pip_makes(tmp_path: Path) -> None:
         freeze = [".venv/bin/python", "-m", "pip", "freeze"]
         frozen.append(subprocess.run(freeze, cwd=folder, capture_output=True, text=True, check=True).stdout)  # noqa: S603
     assert frozen[0] == frozen[1]
+
+
+@pytest.mark.parametrize("is_sound", [False, True])
+def test_a_killed_set_up_leaves_nothing_that_the_next_one_runs(tmp_path: Path, *, is_sound: bool) -> None:
+    for name in ("Makefile", "pyproject.toml", "requirements-build.lock", "requirements.lock"):
+        shutil.copy(ROOT / name, tmp_path)
+    programs = tmp_path / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    if is_sound:
+        # As it is where a lock has changed: it is kept until another Python is known to run.
+        (programs / "python").symlink_to(shutil.which("true") or "")
+    else:
+        # As it was found: the environment's own Python had been asked to make the environment anew.
+        (programs / "python3").symlink_to(programs / "python3")
+        (programs / "python").symlink_to("python3")
+    ended = subprocess.run(["make", "setup", "PYTHON=false"], cwd=tmp_path, capture_output=True, text=True)  # noqa: S607, PLW1510  (it fails)
+    assert "false does not run; name another" in ended.stderr
+    assert programs.exists() == is_sound
